@@ -1,0 +1,28 @@
+/* mproc: multiprocessing for C. SPDX-License-Identifier: MIT
+ *
+ * Run C functions in parallel processes (or threads) and get their results back:
+ *
+ *     static int square(const int *number, long *result)
+ *     {
+ *         *result = (long)*number * *number;
+ *         return 0;
+ *     }
+ *     MPROC_TASK(square);
+ *
+ *     int numbers[4] = { 1, 2, 3, 4 };
+ *     long squares[4];
+ *     int err = mproc_map(NULL, square, numbers, squares, 4);
+ *
+ * Include this header for everything, or the one of a concern alone.
+ */
+#ifndef MPROC_H
+#define MPROC_H
+
+#include <mproc/cpu.h>
+#include <mproc/error.h>
+#include <mproc/outcome.h>
+#include <mproc/pool.h>
+#include <mproc/task.h>
+#include <mproc/version.h>
+
+#endif

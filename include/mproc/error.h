@@ -1,0 +1,59 @@
+/* Error codes and their texts. SPDX-License-Identifier: MIT
+ *
+ * Every call that can fail returns an int: 0 or a count on success; on failure a negative number, which is either
+ * -errno (-ENOMEM, -EINVAL, -EINTR, ...) or one of the MPROC_E_ codes below, all smaller than -4095.
+ */
+#ifndef MPROC_ERROR_H
+#define MPROC_ERROR_H
+
+#include <mproc/export.h>
+
+/* The one list of mproc's own codes: name, value, text. */
+#define MPROC_ERROR_MAP(X)                                                                                             \
+    X(MPROC_E_UNREGISTERED, -4096,                                                                                     \
+      "the task is not registered: write MPROC_TASK(function); after its definition")                                  \
+    X(MPROC_E_DUPLICATE_TASK, -4097, "two tasks are registered under one name: rename one of them")                    \
+    X(MPROC_E_REGISTERED_LATE, -4098,                                                                                  \
+      "the task was registered after the pool had opened, so its workers do not have it: load the library first, or "  \
+      "open the pool again")                                                                                           \
+    X(MPROC_E_TYPE_MISMATCH, -4099,                                                                                    \
+      "the arrays' element sizes are not those of the task's parameters: pass arrays of the types that the task takes") \
+    X(MPROC_E_TYPE_UNKNOWN, -4100,                                                                                     \
+      "the task was registered without its types, so mproc_map_with cannot check the arrays: write MPROC_TASK(function, " \
+      "In, Out);")                                                                                                     \
+    X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
+      "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "       \
+      ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true")                                   \
+    X(MPROC_E_FORKED, -4102, "the pool belongs to the process that opened it, not to its forked child: open one here") \
+    X(MPROC_E_CLOSED, -4103, "the pool is closed: open a new one")                                                     \
+    X(MPROC_E_TERMINATED, -4104, "the pool was terminated while the call was in progress")                             \
+    X(MPROC_E_SUPERVISOR_DIED, -4105,                                                                                  \
+      "the pool's supervisor process was killed, and its workers ended with it: close the pool and open a new one")    \
+    X(MPROC_E_NO_WORKERS, -4106,                                                                                       \
+      "the pool could not start a single worker process: look at the limits on processes and memory")                  \
+    X(MPROC_E_STRUCT_SIZE, -4107,                                                                                      \
+      "an argument struct has no size or is of a newer version than the library: fill .size, or update the library")
+
+enum mproc_error_code {
+#define MPROC_ERROR_CODE_(name, value, text) name = (value),
+    MPROC_ERROR_MAP(MPROC_ERROR_CODE_)
+#undef MPROC_ERROR_CODE_
+};
+
+MPROC_BEGIN_DECLARATIONS
+
+/** Text of a return value: what was wrong and, for mproc's own codes, what to do.
+ *
+ * code: any value that an mproc call returned. 0 and positive values have a text too.
+ * The text is constant and never freed. Does not block; may be called from any thread and in a forked child, not in a
+ * signal handler. Never fails: an unknown code has a text that says so. Since 0.1. */
+MPROC_API const char *mproc_strerror(int code);
+
+/** Name of a return value, such as "MPROC_E_CLOSED" or "ENOMEM"; "unknown" where it has none.
+ *
+ * code: any value that an mproc call returned. As mproc_strerror otherwise. Since 0.1. */
+MPROC_API const char *mproc_error_name(int code);
+
+MPROC_END_DECLARATIONS
+
+#endif

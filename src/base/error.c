@@ -1,0 +1,77 @@
+/* Error codes to texts and names. SPDX-License-Identifier: MIT */
+#include <mproc/error.h>
+
+#include <errno.h>
+
+static const struct {
+    int code;
+    const char *name, *text;
+} own_codes[] = {
+#define ROW(name, value, text) { value, #name, text },
+    MPROC_ERROR_MAP(ROW)
+#undef ROW
+};
+
+enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
+
+/* The errno values that calls of this library pass on. Texts are the system's, in English: strerror would return a
+ * buffer that the next call overwrites for some of them, and the locale's language. */
+#define ERRNO_MAP(X)                                                                                                   \
+    X(EPERM, "not permitted")                                                                                          \
+    X(ENOENT, "no such file")                                                                                          \
+    X(ESRCH, "no such process")                                                                                        \
+    X(EINTR, "a signal interrupted the wait")                                                                          \
+    X(EIO, "input or output error")                                                                                    \
+    X(EBADF, "bad file descriptor")                                                                                    \
+    X(ECHILD, "no such child process")                                                                                 \
+    X(EAGAIN, "no process or thread can be started, or another resource is used up for the moment")                    \
+    X(ENOMEM, "no memory left")                                                                                        \
+    X(EACCES, "permission denied")                                                                                     \
+    X(EFAULT, "bad address")                                                                                           \
+    X(EBUSY, "in use")                                                                                                 \
+    X(EEXIST, "exists already")                                                                                        \
+    X(EINVAL, "invalid argument")                                                                                      \
+    X(ENFILE, "the system has no file descriptors left")                                                               \
+    X(EMFILE, "the process has no file descriptors, or no pools, left to open")                                        \
+    X(EPIPE, "the other side is gone")                                                                                 \
+    X(EDEADLK, "the call would wait for itself")                                                                       \
+    X(ENOSYS, "the kernel lacks a call that mproc needs: Linux 5.4 or newer is required")                              \
+    X(EOVERFLOW, "more bytes than the address space holds")                                                            \
+    X(ETIMEDOUT, "timed out")
+
+static const struct {
+    int number;
+    const char *name, *text;
+} errno_codes[] = {
+#define ROW(name, text) { name, #name, text },
+    ERRNO_MAP(ROW)
+#undef ROW
+};
+
+enum { ERRNO_CODES = sizeof errno_codes / sizeof errno_codes[0] };
+
+const char *mproc_strerror(int code)
+{
+    if (code == 0)
+        return "success";
+    if (code > 0)
+        return "some items did not succeed: look at their outcomes";
+    for (int i = 0; i < OWN_CODES; i++)
+        if (own_codes[i].code == code)
+            return own_codes[i].text;
+    for (int i = 0; i < ERRNO_CODES; i++)
+        if (errno_codes[i].number == -code)
+            return errno_codes[i].text;
+    return "unknown error code";
+}
+
+const char *mproc_error_name(int code)
+{
+    for (int i = 0; i < OWN_CODES; i++)
+        if (own_codes[i].code == code)
+            return own_codes[i].name;
+    for (int i = 0; i < ERRNO_CODES; i++)
+        if (errno_codes[i].number == -code)
+            return errno_codes[i].name;
+    return "unknown";
+}

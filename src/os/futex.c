@@ -1,0 +1,52 @@
+/* Futexes, with the kernel's robust list. SPDX-License-Identifier: MIT */
+#include "os/futex.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static long futex(void *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
+}
+
+int os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t timeout)
+{
+    struct timespec relative = { .tv_sec = (time_t)(timeout / 1000000000), .tv_nsec = (long)(timeout % 1000000000) };
+    return futex(word, FUTEX_WAIT, expected, timeout < 0 ? NULL : &relative) == 0 ? 0 : -errno;
+}
+
+void os_futex_wake(_Atomic uint32_t *word, int count)
+{
+    futex(word, FUTEX_WAKE, (uint32_t)count, NULL);
+}
+
+int os_robust_register(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride)
+{
+    _Static_assert(sizeof(struct os_robust_list) == sizeof(struct robust_list_head), "the kernel's layout");
+    list->word_offset = offsetof(struct os_robust_word, word);
+    list->pending = NULL;
+    struct os_robust_word **link = &list->first;
+    for (unsigned i = 0; i < count; i++) {
+        struct os_robust_word *word = (struct os_robust_word *)((char *)words + (size_t)i * stride);
+        *link = word;
+        link = &word->next;
+    }
+    *link = (struct os_robust_word *)list; /* the kernel stops where the list comes back to its head */
+    return syscall(SYS_set_robust_list, list, sizeof *list) == 0 ? 0 : -errno;
+}
+
+void os_robust_release(struct os_robust_list *list, struct os_robust_word *word)
+{
+    /* The kernel looks at `pending` in this very thread's memory when the thread has died, so the compiler's order is
+     * all that matters: pending is set before the word becomes 0 and cleared after the wake. */
+    list->pending = word;
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_exchange_explicit(&word->word, 0, memory_order_seq_cst);
+    os_futex_wake(&word->word, INT_MAX);
+    atomic_signal_fence(memory_order_seq_cst);
+    list->pending = NULL;
+}

@@ -1,0 +1,115 @@
+/* Memory that forked children share. SPDX-License-Identifier: MIT */
+#include "os/map.h"
+
+#include "os/file.h"
+#include "os/sanitizer.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+
+size_t os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A place far from where the kernel puts programs, libraries, stacks and heaps, so that a process started later by exec
+ * finds it free too. Sanitizers keep their shadow memory there, and decide themselves. */
+static void *quiet_address(void)
+{
+#if OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER || UINTPTR_MAX <= 0xffffffff
+    return NULL;
+#else
+    uint32_t spread = 0;
+    if (getrandom(&spread, sizeof spread, GRND_NONBLOCK) != sizeof spread)
+        spread = 0;
+    return (void *)(((uintptr_t)0x2000 << 32) + ((uintptr_t)(spread & 0xfff) << 32));
+#endif
+}
+
+static void *map_file(int fd, size_t size)
+{
+    void *address = quiet_address();
+    void *base = MAP_FAILED;
+    if (address)
+        base = mmap(address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+    if (base != MAP_FAILED && base != address) { /* a kernel that does not know the flag takes it as a hint */
+        munmap(base, size);
+        base = MAP_FAILED;
+    }
+    if (base == MAP_FAILED)
+        base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base;
+}
+
+/* A file larger than RLIMIT_FSIZE would not be refused but answered with SIGXFSZ. */
+static size_t file_size_limit(size_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > most)
+        return most;
+    return limit.rlim_cur;
+}
+
+/* Kernels from 6.3 on want to be told that the file will not be executed; older ones refuse the flag. */
+static int memory_file(void)
+{
+    int fd = memfd_create("mproc", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("mproc", MFD_CLOEXEC);
+    return os_fd_above_standard(fd);
+}
+
+int os_map_reserve(size_t most, size_t least, void **base, size_t *size)
+{
+    int fd = memory_file();
+    if (fd < 0)
+        return -errno;
+    int err = -ENOMEM;
+    size_t limit = file_size_limit(most);
+    for (size_t bytes = most; bytes >= least; bytes /= 2) {
+        if (bytes > limit || ftruncate(fd, (off_t)bytes) != 0)
+            continue;
+        void *address = map_file(fd, bytes);
+        if (address != MAP_FAILED) {
+            madvise(address, bytes, MADV_DONTDUMP);
+            *base = address;
+            *size = bytes;
+            err = 0;
+            break;
+        }
+    }
+    /* The mapping keeps the memory. A descriptor would only be one more that the program can close, or use up. */
+    close(fd);
+    return err;
+}
+
+void os_map_unreserve(void *base, size_t size)
+{
+    munmap(base, size);
+}
+
+int os_map_populate(void *address, size_t size)
+{
+    if (madvise(address, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL)
+        return 0;
+    return errno == EFAULT || errno == EHWPOISON ? -ENOMEM : -errno;
+}
+
+void os_map_release(void *address, size_t size)
+{
+    madvise(address, size, MADV_REMOVE);
+}

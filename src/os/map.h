@@ -1,0 +1,25 @@
+/* Memory that forked children share. SPDX-License-Identifier: MIT */
+#ifndef OS_MAP_H
+#define OS_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Reserves up to `most` bytes, at least `least`, of zeroed memory shared with children; pages cost nothing until they are
+ * touched. Kept out of core dumps. Returns 0 and fills base and size; or -ENOMEM where the address space (or a limit on
+ * it, or on file sizes) has no room for `least`, or another -errno. */
+int os_map_reserve(size_t most, size_t least, void **base, size_t *size);
+
+/* Undoes os_map_reserve. */
+void os_map_unreserve(void *base, size_t size);
+
+/* Makes the pages present, so that touching them cannot fail later. Returns 0, or -ENOMEM if there is no memory. On
+ * kernels before 5.14 it does nothing. */
+int os_map_populate(void *address, size_t size);
+
+/* Gives the pages back to the kernel; they read as zero afterwards. */
+void os_map_release(void *address, size_t size);
+
+size_t os_page_size(void);
+
+#endif

@@ -1,0 +1,51 @@
+/* Starting and watching processes. SPDX-License-Identifier: MIT */
+#ifndef OS_PROCESS_H
+#define OS_PROCESS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Number of threads in this process, or -errno where /proc cannot be read. */
+int os_thread_count(void);
+
+/* True if other threads are running. Threads that were joined a moment ago may still be on their way out, so a count
+ * above one is looked at again for some milliseconds. Where it cannot be found out, the answer is true. */
+bool os_has_other_threads(void);
+
+/* A child that the caller's own wait(), waitpid(-1) and SIGCHLD handling do not see: its end sends no signal, and it
+ * waits for os_reap. The child may only call what it is safe to call in a single-threaded process, and must not rely on
+ * libc's idea of its own thread id; children that it forks with fork() are ordinary ones. For processes without other
+ * threads only. Returns as fork does, or -errno. */
+pid_t os_fork_quiet(void);
+
+/* A descriptor that polls readable once the process has ended. Returns it, close-on-exec and above the standard
+ * descriptors, or -errno. */
+int os_pidfd_open(pid_t pid);
+
+/* Waits until the process behind a pidfd has ended, at most `timeout` nanoseconds (negative: for ever), whatever signals
+ * come. Returns 0 or -ETIMEDOUT. */
+int os_pidfd_wait(int pidfd, int64_t timeout);
+
+/* Sends a signal to the process behind a pidfd. Returns 0 or -errno. */
+int os_pidfd_kill(int pidfd, int signal);
+
+/* Takes an ended child out of the process table, whichever way it was started. Returns 0, or -ECHILD if someone else
+ * did it. Blocks if it has not ended. */
+int os_reap(pid_t pid);
+
+/* Has this process killed when its parent's thread ends; returns false if the parent is gone already. */
+bool os_die_with_parent(pid_t parent);
+
+/* Name for ps and top, cut to 15 bytes. */
+void os_set_name(const char *name);
+
+/* Blocks every signal; `saved` receives the mask for os_signals_restore. */
+void os_signals_block(sigset_t *saved);
+void os_signals_restore(const sigset_t *saved);
+
+/* Default disposition for every signal, as after exec with nothing ignored; ignores SIGINT; empties the mask. */
+void os_signals_reset_for_worker(void);
+
+#endif

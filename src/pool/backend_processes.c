@@ -1,0 +1,150 @@
+/* Workers that are processes, under a supervisor. SPDX-License-Identifier: MIT */
+#include "memory/heap.h"
+#include "os/cpu.h"
+#include "os/futex.h"
+#include "os/process.h"
+#include "pool/pool.h"
+#include "pool/recovery.h"
+#include "pool/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLOSE_PATIENCE INT64_C(5000000000)
+
+/* ---- in the supervisor: its private memory */
+
+static struct os_robust_list robust;
+static struct recovery *recovery;
+
+static int begin(void *pool)
+{
+    struct pool_shared *shared = pool;
+    shared->pending_word = (uint32_t)getpid();
+    recovery = recovery_create(shared, &robust);
+    if (!recovery)
+        return -ENOMEM;
+    return os_robust_register(&robust, &shared->jobs[0].waiting, POOL_JOBS, sizeof shared->jobs[0]);
+}
+
+static void started(void *pool, unsigned slot, pid_t pid)
+{
+    struct pool_shared *shared = pool;
+    atomic_store_explicit(&shared->slots[slot].pid, (uint32_t)pid, memory_order_relaxed);
+}
+
+static void ended(void *pool, unsigned slot, pid_t pid, int status)
+{
+    (void)pool;
+    recovery_worker_ended(recovery, slot, pid, status);
+}
+
+static int64_t attend(void *pool)
+{
+    (void)pool;
+    return recovery_attend(recovery);
+}
+
+static void give_up(void *pool, int err)
+{
+    struct pool_shared *shared = pool;
+    uint32_t expected = POOL_OPEN;
+    atomic_store_explicit(&shared->reason, err, memory_order_relaxed);
+    atomic_compare_exchange_strong(&shared->state, &expected, POOL_NO_WORKERS);
+}
+
+static bool closing(void *pool)
+{
+    struct pool_shared *shared = pool;
+    return atomic_load_explicit(&shared->state, memory_order_acquire) != POOL_OPEN;
+}
+
+/* ---- in a worker */
+
+static int work(void *pool, unsigned slot)
+{
+    /* What the caller had printed and not flushed is the caller's to print. */
+    __fpurge(stdout);
+    __fpurge(stderr);
+    worker_run(pool, slot);
+    fflush(stdout);
+    return 0;
+}
+
+static const struct supervisor_calls calls = {
+    .begin = begin,
+    .work = work,
+    .started = started,
+    .ended = ended,
+    .attend = attend,
+    .give_up = give_up,
+    .closing = closing,
+};
+
+/* ---- in the caller */
+
+static int start(struct pool *pool, const struct mproc_pool_open_arguments *arguments)
+{
+    if (!arguments->fork_with_threads && os_has_other_threads())
+        return MPROC_E_THREADED_FORK;
+    size_t size = pool_shared_size(pool->workers);
+    struct pool_shared *shared = heap_allocate(size, true);
+    if (!shared)
+        return -ENOMEM;
+    memset(shared, 0, size);
+    shared->workers = pool->workers;
+    shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
+    pool->shared = shared;
+    struct supervisor_options options = {
+        .workers = pool->workers,
+        .name = arguments->name ? arguments->name : POOL_NAME,
+        .fork_with_threads = arguments->fork_with_threads,
+    };
+    int err = supervisor_start(&pool->supervisor, &options, &calls, shared);
+    if (err)
+        heap_free(shared);
+    return err;
+}
+
+static enum pool_state set_state(struct pool *pool, enum pool_state state)
+{
+    uint32_t before = POOL_OPEN;
+    if (!atomic_compare_exchange_strong(&pool->shared->state, &before, state))
+        return (enum pool_state)before;
+    worker_call(pool->shared, UINT_MAX);
+    return state;
+}
+
+static int stop(struct pool *pool)
+{
+    bool orderly = set_state(pool, POOL_CLOSING) == POOL_CLOSING;
+    bool ended_before = supervisor_stop(&pool->supervisor, orderly ? CLOSE_PATIENCE : 0) != 0;
+    heap_free(pool->shared);
+    return orderly && ended_before ? MPROC_E_SUPERVISOR_DIED : 0;
+}
+
+static void break_off(struct pool *pool)
+{
+    set_state(pool, POOL_TERMINATING);
+    supervisor_end_now(&pool->supervisor);
+}
+
+static bool workers_gone(struct pool *pool)
+{
+    return supervisor_wait_workers_gone(&pool->supervisor) == 0;
+}
+
+const struct backend backend_processes = {
+    .separate_memory = true,
+    .start = start,
+    .stop = stop,
+    .break_off = break_off,
+    .workers_gone = workers_gone,
+    .allocate = heap_allocate,
+    .free = heap_free,
+};

@@ -1,0 +1,134 @@
+/* Workers that are threads of the caller. SPDX-License-Identifier: MIT */
+#include "os/cpu.h"
+#include "os/process.h"
+#include "pool/job.h"
+#include "pool/pool.h"
+#include "pool/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+struct thread_start {
+    struct pool_shared *shared;
+    unsigned slot;
+    char name[32]; /* the system shows 15 bytes of it */
+};
+
+static void *run_thread(void *argument)
+{
+    struct thread_start *start = argument;
+    struct thread_start copy = *start;
+    free(start);
+    os_set_name(copy.name);
+    worker_run(copy.shared, copy.slot);
+    return NULL;
+}
+
+static void *allocate(size_t size, bool present)
+{
+    (void)present;
+    void *block = NULL;
+    return posix_memalign(&block, CACHE_LINE_PAIR, size ? size : 1) == 0 ? block : NULL;
+}
+
+static int start_thread(struct pool *pool, unsigned slot, const char *name)
+{
+    struct thread_start *start = malloc(sizeof *start);
+    if (!start)
+        return -ENOMEM;
+    *start = (struct thread_start) { .shared = pool->shared, .slot = slot };
+    snprintf(start->name, sizeof start->name, "%.10s:%u", name, slot);
+    int err = pthread_create(&pool->threads[slot], NULL, run_thread, start);
+    if (err)
+        free(start);
+    return -err;
+}
+
+/* Sets the state and waits for the first `count` threads. */
+static void end_threads(struct pool *pool, unsigned count)
+{
+    uint32_t expected = POOL_OPEN;
+    atomic_compare_exchange_strong(&pool->shared->state, &expected, POOL_CLOSING);
+    worker_call(pool->shared, UINT_MAX);
+    for (unsigned slot = 0; slot < count; slot++)
+        pthread_join(pool->threads[slot], NULL);
+    free(pool->threads);
+    free(pool->shared);
+}
+
+static int start(struct pool *pool, const struct mproc_pool_open_arguments *arguments)
+{
+    size_t size = pool_shared_size(pool->workers);
+    pool->shared = allocate(size, true);
+    pool->threads = calloc(pool->workers, sizeof *pool->threads);
+    if (!pool->shared || !pool->threads) {
+        free(pool->shared);
+        free(pool->threads);
+        return -ENOMEM;
+    }
+    memset(pool->shared, 0, size);
+    pool->shared->workers = pool->workers;
+    pool->shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
+    pool->shared->pending_word = 1;
+
+    sigset_t mask;
+    os_signals_block(&mask); /* signals are for the program's own threads */
+    int err = 0;
+    unsigned started = 0;
+    while (started < pool->workers && !err) {
+        err = start_thread(pool, started, arguments->name ? arguments->name : POOL_NAME);
+        started += !err;
+    }
+    os_signals_restore(&mask);
+    if (err)
+        end_threads(pool, started);
+    return err;
+}
+
+static int stop(struct pool *pool)
+{
+    end_threads(pool, pool->workers);
+    return 0;
+}
+
+/* There is no supervisor whose end would tell the callers, so they are told by hand. The lock keeps the jobs. */
+static void break_off(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->shared->state, POOL_TERMINATING);
+    for (uint64_t active = atomic_load(&pool->shared->active); active; active &= active - 1) {
+        struct job_slot *slot = &pool->shared->jobs[__builtin_ctzll(active)];
+        job_cancel(slot->job);
+        uint32_t seen = atomic_load(&slot->waiting.word);
+        while (seen != 0 && !atomic_compare_exchange_weak(&slot->waiting.word, &seen, seen | FUTEX_OWNER_DIED)) {
+        }
+        os_futex_wake(&slot->waiting.word, INT_MAX);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    worker_call(pool->shared, UINT_MAX);
+}
+
+static bool workers_gone(struct pool *pool)
+{
+    (void)pool;
+    return true; /* a map on threads looks itself who is in its job, and waits for them */
+}
+
+static void release(void *block)
+{
+    free(block);
+}
+
+const struct backend backend_threads = {
+    .separate_memory = false,
+    .start = start,
+    .stop = stop,
+    .break_off = break_off,
+    .workers_gone = workers_gone,
+    .allocate = allocate,
+    .free = release,
+};

@@ -1,0 +1,57 @@
+/* The pool of those who name none. SPDX-License-Identifier: MIT */
+#include "pool/default_pool.h"
+
+#include "pool/handle.h"
+#include "pool/pool.h"
+#include "process/task_context.h"
+
+#include <mproc/error.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* No lock: a fork could catch it locked. Two threads that come first at the same time both open a pool, and the second
+ * one closes its own again. In a forked child the handle is the parent's, which handle_acquire tells. */
+static _Atomic(mproc_pool *) the_handle;
+
+static void terminate_at_exit(void)
+{
+    mproc_pool_terminate(atomic_load(&the_handle)); /* refused in a forked child, as it should be */
+}
+
+static int open_default(mproc_pool *stale, struct mproc_error *error)
+{
+    static atomic_flag registered = ATOMIC_FLAG_INIT;
+    mproc_pool *handle;
+    int err = mproc_pool_open(&handle, .error = error);
+    if (err)
+        return err;
+    if (!atomic_compare_exchange_strong(&the_handle, &stale, handle))
+        mproc_pool_close(handle);
+    if (!atomic_flag_test_and_set(&registered))
+        atexit(terminate_at_exit);
+    return 0;
+}
+
+int default_pool_acquire(mproc_pool **handle, struct pool **pool, struct mproc_error *error)
+{
+    static struct pool in_line;
+    if (task_context) {
+        *handle = NULL;
+        *pool = &in_line;
+        return 0;
+    }
+    for (;;) {
+        mproc_pool *current = atomic_load(&the_handle);
+        if (handle_acquire(current, pool) == 0) {
+            if (!pool_is_broken(*pool)) {
+                *handle = current;
+                return 0;
+            }
+            handle_release(current);
+            mproc_pool_close(current);
+        }
+        int err = open_default(current, error);
+        if (err)
+            return err;
+    }
+}

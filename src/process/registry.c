@@ -1,0 +1,115 @@
+/* The tasks of this program. SPDX-License-Identifier: MIT */
+#include "process/registry.h"
+
+#include "os/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* A list through the registered structs themselves: constructors run before main, and may not count on malloc. The lock
+ * is a spin lock that is held for a few instructions, with nothing called under it. A fork in a threaded process can
+ * catch it locked by another thread, so the child unlocks it: the list is whole after every single store. */
+static struct mproc_task *first_task;
+static unsigned long newest_order;
+static atomic_flag locked = ATOMIC_FLAG_INIT;
+
+static void lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&locked, memory_order_acquire))
+        os_cpu_relax();
+}
+
+static void unlock(void)
+{
+    atomic_flag_clear_explicit(&locked, memory_order_release);
+}
+
+__attribute__((constructor)) static void unlock_in_forked_children(void)
+{
+    pthread_atfork(NULL, NULL, unlock);
+}
+
+static struct mproc_task **find_link(const struct mproc_task *task)
+{
+    struct mproc_task **link = &first_task;
+    while (*link && *link != task)
+        link = &(*link)->next;
+    return link;
+}
+
+int mproc_task_register(struct mproc_task *task)
+{
+    if (!task || !task->name || !task->function || !task->call)
+        return -EINVAL;
+    lock();
+    struct mproc_task **end = find_link(task);
+    int err = *end ? -EINVAL : 0;
+    if (!err) {
+        task->next = NULL;
+        task->order = ++newest_order;
+        *end = task;
+    }
+    unlock();
+    return err;
+}
+
+void mproc_task_unregister(struct mproc_task *task)
+{
+    if (!task)
+        return;
+    lock();
+    struct mproc_task **link = find_link(task);
+    if (*link)
+        *link = task->next;
+    unlock();
+}
+
+const struct mproc_task *registry_find(mproc_function *function, const char *name)
+{
+    lock();
+    const struct mproc_task *task = first_task;
+    while (task && !(function ? task->function == function : strcmp(task->name, name) == 0))
+        task = task->next;
+    unlock();
+    return task;
+}
+
+static const struct mproc_task *next_of_name(const struct mproc_task *task, const char *name)
+{
+    while (task && strcmp(task->name, name) != 0)
+        task = task->next;
+    return task;
+}
+
+const struct mproc_task *registry_find_duplicate(const struct mproc_task **other)
+{
+    lock();
+    const struct mproc_task *task = first_task;
+    for (*other = NULL; task; task = task->next) {
+        *other = next_of_name(task->next, task->name);
+        if (*other)
+            break;
+    }
+    unlock();
+    return task;
+}
+
+const struct mproc_task *registry_find_namesake(const struct mproc_task *task)
+{
+    lock();
+    const struct mproc_task *other = next_of_name(first_task, task->name);
+    if (other == task)
+        other = next_of_name(task->next, task->name);
+    unlock();
+    return other;
+}
+
+unsigned long registry_order(void)
+{
+    lock();
+    unsigned long order = newest_order;
+    unlock();
+    return order;
+}

@@ -1,0 +1,19 @@
+/* The tasks of this program, by function and by name. SPDX-License-Identifier: MIT */
+#ifndef PROCESS_REGISTRY_H
+#define PROCESS_REGISTRY_H
+
+#include <mproc/task.h>
+
+/* The task of this function or, if function is NULL, of this name; NULL if there is none. */
+const struct mproc_task *registry_find(mproc_function *function, const char *name);
+
+/* A task that has the same name as another one, which goes to *other; NULL if there is none. */
+const struct mproc_task *registry_find_duplicate(const struct mproc_task **other);
+
+/* Another task of the same name as this one, or NULL. */
+const struct mproc_task *registry_find_namesake(const struct mproc_task *task);
+
+/* The order of the newest registration: tasks with a greater one came later. */
+unsigned long registry_order(void);
+
+#endif

@@ -1,0 +1,19 @@
+/* What a task says of its failure. SPDX-License-Identifier: MIT */
+#include "process/task_context.h"
+
+#include <mproc/task.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+_Thread_local struct task_context *task_context;
+
+int mproc_task_fail(int code, const char *format, ...)
+{
+    if (task_context && format) {
+        va_list values;
+        va_start(values, format);
+        vsnprintf(task_context->message, sizeof task_context->message, format, values);
+        va_end(values);
+    }
+    return code;
+}

@@ -1,0 +1,18 @@
+/* What a thread knows of the task that it is running. SPDX-License-Identifier: MIT */
+#ifndef PROCESS_TASK_CONTEXT_H
+#define PROCESS_TASK_CONTEXT_H
+
+#include <mproc/outcome.h>
+
+/* Contexts nest: a task may run another one in line. */
+struct task_context {
+    const void *pool; /* whose task it is */
+    struct task_context *outer;
+    char message[MPROC_MESSAGE_SIZE]; /* message[0] is NUL until the task says something */
+};
+
+/* The innermost context of this thread, or NULL outside tasks. Used in line, by the worker that sets it and by
+ * mproc_task_fail. */
+extern _Thread_local struct task_context *task_context;
+
+#endif
