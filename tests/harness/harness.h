@@ -1,0 +1,57 @@
+/* Runs each test in a process of its own and looks at what it leaves behind. SPDX-License-Identifier: MIT
+ *
+ * A test is a cmocka test. Around it the harness makes a process, limits its time, and fails it if afterwards there is
+ *   - a process that it started, directly or not, more than a second after its own end
+ *   - a file descriptor more or less than before
+ *   - memory in use in the shared heap that was not before
+ *   - a new entry in /dev/shm
+ * so that these need no test of their own.
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { HARNESS_SKIPPED = 77, HARNESS_SECONDS = 60 };
+
+/* Runs the tests named on the command line, or all. `seconds` is each test's time limit. Returns main's result. */
+int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count, int seconds);
+
+#define HARNESS_MAIN(tests) HARNESS_MAIN_SECONDS(tests, HARNESS_SECONDS)
+#define HARNESS_MAIN_SECONDS(tests, seconds)                                                                           \
+    int main(int argc, char **argv)                                                                                    \
+    {                                                                                                                  \
+        return harness_main(argc, argv, tests, sizeof(tests) / sizeof(tests)[0], seconds);                             \
+    }
+
+/* Ends the test as skipped. */
+_Noreturn void harness_skip(const char *reason);
+
+/* The test uses the default pool, which is there until the process ends: its descriptors and memory are no leak. */
+void harness_uses_default_pool(void);
+
+/* Number of open file descriptors. */
+int harness_count_descriptors(void);
+
+/* Pids of a process's children, at most `most`; returns how many. */
+int harness_children(int pid, int *children, int most);
+
+/* Waits until a process is gone or a zombie; false after `milliseconds`. */
+bool harness_wait_gone(int pid, int milliseconds);
+
+/* Waits until a process has that many children; false after `milliseconds`. */
+bool harness_wait_children(int pid, int count, int milliseconds);
+
+/* Seconds, monotonic. */
+double harness_now(void);
+
+void harness_sleep_ms(int milliseconds);
+
+#endif
