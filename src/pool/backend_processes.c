@@ -122,8 +122,9 @@ static enum pool_state set_state(struct pool *pool, enum pool_state state)
 
 static int stop(struct pool *pool)
 {
+    bool ended_before = supervisor_has_ended(&pool->supervisor);
     bool orderly = set_state(pool, POOL_CLOSING) == POOL_CLOSING;
-    bool ended_before = supervisor_stop(&pool->supervisor, orderly ? CLOSE_PATIENCE : 0) != 0;
+    supervisor_stop(&pool->supervisor, orderly ? CLOSE_PATIENCE : 0);
     heap_free(pool->shared);
     return orderly && ended_before ? MPROC_E_SUPERVISOR_DIED : 0;
 }

@@ -271,14 +271,12 @@ void supervisor_end_now(const struct supervisor *supervisor)
     os_pidfd_wait(supervisor->pidfd, -1);
 }
 
-int supervisor_stop(struct supervisor *supervisor, int64_t patience)
+void supervisor_stop(struct supervisor *supervisor, int64_t patience)
 {
-    bool ended_before = supervisor_has_ended(supervisor);
     if (patience == 0 || os_pidfd_wait(supervisor->pidfd, patience) != 0)
         supervisor_end_now(supervisor);
     supervisor_wait_workers_gone(supervisor);
     os_reap(supervisor->pid);
     close(supervisor->pidfd);
     close(supervisor->link);
-    return ended_before ? -ESRCH : 0;
 }

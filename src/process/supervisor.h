@@ -54,9 +54,8 @@ bool supervisor_has_ended(const struct supervisor *supervisor);
 void supervisor_end_now(const struct supervisor *supervisor);
 
 /* Waits until workers and supervisor have ended by themselves (`closing` is true), at most `patience` nanoseconds, then
- * as supervisor_end_now. All are gone when it returns, and what the caller's end held is freed. Returns 0, or -ESRCH if
- * the supervisor had ended before. */
-int supervisor_stop(struct supervisor *supervisor, int64_t patience);
+ * as supervisor_end_now. All are gone when it returns, and what the caller's end held is freed. */
+void supervisor_stop(struct supervisor *supervisor, int64_t patience);
 
 /* After the supervisor's death: waits until its workers, which the kernel is killing, are gone, for at most a second.
  * Returns 0 or -ETIMEDOUT. */
