@@ -205,11 +205,14 @@ static int run(struct pool *pool, const struct mproc_map_arguments *map, const s
 {
     if (!pool->backend)
         return serial_map(pool, map, task);
+    int err = 0, reason;
     if (task->order > pool->registered)
-        return report(map->error, MPROC_E_REGISTERED_LATE, "mproc_map of '%s'", task->name);
-    if (pool_is_broken(pool)) {
-        int reason = 0;
-        return report(map->error, reason_of_break(pool, &reason), "mproc_map of '%s'", task->name);
+        err = MPROC_E_REGISTERED_LATE;
+    else if (pool_is_broken(pool))
+        err = reason_of_break(pool, &reason);
+    if (err) {
+        result_cancel_rest(map, 0);
+        return report(map->error, err, "mproc_map of '%s'", task->name);
     }
     return run_job(pool, map, task);
 }

@@ -1,0 +1,104 @@
+/* Stops another process at a chosen machine instruction. SPDX-License-Identifier: MIT */
+#include "stepper.h"
+
+#include "harness.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Returns false when the time is up. */
+static bool wait_stop(pid_t pid, int *status, int patience)
+{
+    double deadline = harness_now() + patience / 1000.0;
+    for (long spins = 0;; spins++) {
+        pid_t got = waitpid(pid, status, WNOHANG | __WALL);
+        if (got == pid)
+            return true;
+        if (got < 0 || (spins % 64 == 63 && harness_now() > deadline))
+            return false;
+        if (spins > 2000)
+            usleep(50);
+    }
+}
+
+bool stepper_is_possible(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    bool possible = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, __WALL);
+    return possible;
+}
+
+bool stepper_attach(pid_t pid)
+{
+    int status;
+    return ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 && ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) == 0 &&
+           wait_stop(pid, &status, 1000) && WIFSTOPPED(status);
+}
+
+long stepper_step(pid_t pid, long count, int patience)
+{
+    int deliver = 0;
+    for (long i = 0; i < count; i++) {
+        int status;
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(long)deliver) != 0 || !wait_stop(pid, &status, patience) ||
+            !WIFSTOPPED(status))
+            return i;
+        if (WSTOPSIG(status) == SIGSTOP)
+            return i;
+        deliver = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+    }
+    return count;
+}
+
+void stepper_kill(pid_t pid)
+{
+    int status;
+    kill(pid, SIGKILL);
+    wait_stop(pid, &status, 5000);
+}
+
+void stepper_detach(pid_t pid)
+{
+    int status;
+    if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
+        return;
+    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
+    wait_stop(pid, &status, 1000);
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+}
+
+bool stepper_wait_in_call(pid_t pid, long number, int milliseconds)
+{
+    char path[64];
+    double deadline = harness_now() + milliseconds / 1000.0;
+    snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
+    while (harness_now() < deadline) {
+        long current = -1;
+        FILE *file = fopen(path, "re");
+        if (file && fscanf(file, "%ld", &current) != 1)
+            current = -1;
+        if (file)
+            fclose(file);
+        if (current == number)
+            return true;
+        usleep(100);
+    }
+    return false;
+}
+
+long stepper_stride(long sampled)
+{
+    return getenv("MPROC_CRASH_ALL") ? 1 : sampled;
+}
