@@ -10,19 +10,20 @@
 
 /* The one list of mproc's own codes: name, value, text. */
 #define MPROC_ERROR_MAP(X)                                                                                             \
-    X(MPROC_E_UNREGISTERED, -4096,                                                                                     \
-      "the task is not registered: write MPROC_TASK(function); after its definition")                                  \
+    X(MPROC_E_UNREGISTERED, -4096, "the task is not registered: write MPROC_TASK(function); after its definition")     \
     X(MPROC_E_DUPLICATE_TASK, -4097, "two tasks are registered under one name: rename one of them")                    \
     X(MPROC_E_REGISTERED_LATE, -4098,                                                                                  \
       "the task was registered after the pool had opened, so its workers do not have it: load the library first, or "  \
       "open the pool again")                                                                                           \
     X(MPROC_E_TYPE_MISMATCH, -4099,                                                                                    \
-      "the arrays' element sizes are not those of the task's parameters: pass arrays of the types that the task takes") \
+      "the arrays' element sizes are not those of the task's parameters: pass arrays of the types that the task "      \
+      "takes")                                                                                                         \
     X(MPROC_E_TYPE_UNKNOWN, -4100,                                                                                     \
-      "the task was registered without its types, so mproc_map_with cannot check the arrays: write MPROC_TASK(function, " \
+      "the task was registered without its types, so mproc_map_with cannot check the arrays: write "                   \
+      "MPROC_TASK(function, "                                                                                          \
       "In, Out);")                                                                                                     \
     X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
-      "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "       \
+      "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "        \
       ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true")                                   \
     X(MPROC_E_FORKED, -4102, "the pool belongs to the process that opened it, not to its forked child: open one here") \
     X(MPROC_E_CLOSED, -4103, "the pool is closed: open a new one")                                                     \

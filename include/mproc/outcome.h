@@ -20,10 +20,10 @@ enum { MPROC_MESSAGE_SIZE = 104 }; /* bytes, with the terminating NUL; a longer 
 /* How one item ended. Fields that do not belong to the kind are 0. */
 struct mproc_outcome {
     enum mproc_outcome_kind kind;
-    int code;        /* MPROC_FAILED: what the task returned */
-    int signal;      /* MPROC_CRASHED: the signal that ended the worker, or 0 if it called exit */
-    int exit_status; /* MPROC_CRASHED with signal 0: the status that it exited with */
-    pid_t pid;       /* MPROC_FAILED, MPROC_CRASHED: the process that ran the task */
+    int code;                         /* MPROC_FAILED: what the task returned */
+    int signal;                       /* MPROC_CRASHED: the signal that ended the worker, or 0 if it called exit */
+    int exit_status;                  /* MPROC_CRASHED with signal 0: the status that it exited with */
+    pid_t pid;                        /* MPROC_FAILED, MPROC_CRASHED: the process that ran the task */
     char message[MPROC_MESSAGE_SIZE]; /* MPROC_FAILED: what the task said with mproc_task_fail, or "" */
 };
 

@@ -43,12 +43,12 @@ struct mproc_pool_open_arguments {
 
 /* Arguments of mproc_map. Zero means the default. */
 struct mproc_map_arguments {
-    size_t size;                    /* sizeof(struct mproc_map_arguments); the macro fills it */
-    mproc_function *function;       /* the task; or NULL to find it by its name */
-    const char *name;               /* the task's name, for finding it and for messages */
-    const void *input;              /* n elements of input_size bytes each, one behind the other */
+    size_t size;              /* sizeof(struct mproc_map_arguments); the macro fills it */
+    mproc_function *function; /* the task; or NULL to find it by its name */
+    const char *name;         /* the task's name, for finding it and for messages */
+    const void *input;        /* n elements of input_size bytes each, one behind the other */
     size_t input_size;
-    void *output;                   /* n elements of output_size bytes each */
+    void *output; /* n elements of output_size bytes each */
     size_t output_size;
     bool types_checked;             /* the macro sets it, having had the compiler compare the types; leave it false
                                        otherwise, and the sizes are compared with those in the registry */
@@ -84,8 +84,8 @@ MPROC_BEGIN_DECLARATIONS
  *   MPROC_E_STRUCT_SIZE     the arguments' size is 0, or of a newer library
  * Since 0.1. */
 #define mproc_pool_open(...)                                                                                           \
-    mproc_pool_open_with(&(const struct mproc_pool_open_arguments) {                                                   \
-        .size = sizeof(struct mproc_pool_open_arguments), .pool = __VA_ARGS__ })
+    mproc_pool_open_with(&(const struct mproc_pool_open_arguments) { .size = sizeof(struct mproc_pool_open_arguments), \
+                                                                     .pool = __VA_ARGS__ })
 
 /** The plain function under mproc_pool_open, for C++ and other languages. The arguments are only read during the call,
  * and stay the caller's. Since 0.1. */
@@ -107,8 +107,8 @@ MPROC_API int mproc_pool_open_with(const struct mproc_pool_open_arguments *argum
 MPROC_API int mproc_pool_close(mproc_pool *pool);
 
 /** Ends a pool now: kills its workers, whatever they are doing, and frees it. Maps that other threads have running
- * return MPROC_E_TERMINATED; what was done is in their outcomes as MPROC_OK, what was running as MPROC_LOST, the rest as
- * MPROC_CANCELLED. Threads cannot be killed: with MPROC_THREADS and MPROC_SERIAL it waits for the items that are
+ * return MPROC_E_TERMINATED; what was done is in their outcomes as MPROC_OK, what was running as MPROC_LOST, the rest
+ * as MPROC_CANCELLED. Threads cannot be killed: with MPROC_THREADS and MPROC_SERIAL it waits for the items that are
  * running, and no other starts.
  *
  * Otherwise as mproc_pool_close. Since 0.1. */
@@ -144,16 +144,15 @@ MPROC_API int mproc_pool_terminate(mproc_pool *pool);
  *   and, with pool NULL, what mproc_pool_open returns.
  * Since 0.1. */
 #define mproc_map(pool, task, in, out, ...)                                                                            \
-    mproc_map_with((pool), &(const struct mproc_map_arguments) {                                                       \
-        .size = sizeof(struct mproc_map_arguments),                                                                    \
-        .function = (mproc_function *)(task),                                                                          \
-        .name = #task,                                                                                                 \
-        .input = (in),                                                                                                 \
-        .input_size = sizeof(*(in)),                                                                                   \
-        .output = (out),                                                                                               \
-        .output_size = sizeof(*(out)),                                                                                 \
-        .types_checked = MPROC_TYPES_CHECKED_(task, in, out),                                                          \
-        .n = __VA_ARGS__ })
+    mproc_map_with((pool), &(const struct mproc_map_arguments) { .size = sizeof(struct mproc_map_arguments),           \
+                                                                 .function = (mproc_function *)(task),                 \
+                                                                 .name = #task,                                        \
+                                                                 .input = (in),                                        \
+                                                                 .input_size = sizeof(*(in)),                          \
+                                                                 .output = (out),                                      \
+                                                                 .output_size = sizeof(*(out)),                        \
+                                                                 .types_checked = MPROC_TYPES_CHECKED_(task, in, out), \
+                                                                 .n = __VA_ARGS__ })
 
 /** The plain function under mproc_map, for C++ and other languages. It compares the element sizes with those that the
  * task was registered with. The arguments are only read during the call, and stay the caller's. Since 0.1. */
@@ -164,9 +163,9 @@ MPROC_END_DECLARATIONS
 /* Always true; does not compile if the arrays are not of the task's types. */
 #define MPROC_TYPES_CHECKED_(task, in, out)                                                                            \
     (sizeof(struct {                                                                                                   \
-         _Static_assert(__builtin_types_compatible_p(__typeof__(*(task)),                                              \
-                                                     int(const __typeof__(*(in)) *, __typeof__(*(out)) *)),            \
-                        "mproc_map: the arrays are not of the types that the task takes");                             \
+         _Static_assert(                                                                                               \
+             __builtin_types_compatible_p(__typeof__(*(task)), int(const __typeof__(*(in)) *, __typeof__(*(out)) *)),  \
+             "mproc_map: the arrays are not of the types that the task takes");                                        \
          char checked;                                                                                                 \
      }) == 1)
 

@@ -24,14 +24,14 @@ typedef void mproc_function(void);
 /* One registered task. MPROC_TASK makes it, static and writable. The library owns the last two fields from
  * registration until the module that holds the struct is unloaded. */
 struct mproc_task {
-    const char *name;                          /* unique in the program */
-    mproc_function *function;                  /* the task itself, as it is passed to mproc_map */
+    const char *name;                             /* unique in the program */
+    mproc_function *function;                     /* the task itself, as it is passed to mproc_map */
     int (*call)(const void *input, void *output); /* calls the task with its own types */
-    size_t input_size, output_size;            /* bytes, or 0, 0 if they were not stated */
-    const char *file;                          /* where it was registered, for messages */
+    size_t input_size, output_size;               /* bytes, or 0, 0 if they were not stated */
+    const char *file;                             /* where it was registered, for messages */
     int line;
-    unsigned long order;                       /* the library's: the how-manyeth registration this was */
-    struct mproc_task *next;                   /* the library's */
+    unsigned long order;     /* the library's: the how-manyeth registration this was */
+    struct mproc_task *next; /* the library's */
 };
 
 MPROC_BEGIN_DECLARATIONS
@@ -68,9 +68,11 @@ MPROC_END_DECLARATIONS
  * which the compiler checks against the function, so that mproc_map_with, too, can refuse arrays of another size.
  * (mproc_map needs no types: it has the compiler check the arrays themselves.)
  *
- * Write it once, after the function's definition, in a source file, followed by a semicolon. The function may be static.
- * Two functions of one name in one program, shared libraries included, are MPROC_E_DUPLICATE_TASK. Since 0.1. */
-#define MPROC_TASK(...) MPROC_TASK_CHOOSE_(__VA_ARGS__, MPROC_TASK_TYPED_, MPROC_TASK_BAD_, MPROC_TASK_PLAIN_, 0)(__VA_ARGS__)
+ * Write it once, after the function's definition, in a source file, followed by a semicolon. The function may be
+ * static. Two functions of one name in one program, shared libraries included, are MPROC_E_DUPLICATE_TASK. Since 0.1.
+ */
+#define MPROC_TASK(...)                                                                                                \
+    MPROC_TASK_CHOOSE_(__VA_ARGS__, MPROC_TASK_TYPED_, MPROC_TASK_BAD_, MPROC_TASK_PLAIN_, 0)(__VA_ARGS__)
 
 #define MPROC_TASK_CHOOSE_(a, b, c, macro, ...) macro
 #define MPROC_TASK_PLAIN_(f) MPROC_TASK_DEFINE_(f, 0, 0)
@@ -82,33 +84,33 @@ MPROC_END_DECLARATIONS
                    "MPROC_TASK: the function is not of the type int (const In *, Out *)");                             \
     MPROC_TASK_DEFINE_(f, sizeof(In), sizeof(Out))
 #define MPROC_TASK_CALL_(f)                                                                                            \
-    static int mproc_task_call_##f(const void *input, void *output)                                                    \
+    static int mproc_task_call_##f(const void *mproc_input, void *mproc_output)                                        \
     {                                                                                                                  \
-        return f(input, output);                                                                                       \
+        return f(mproc_input, mproc_output);                                                                           \
     }
 
 #else
 
-namespace mproc_detail {
+namespace mproc_detail
+{
 template <typename In, typename Out>
 inline int call(int (*function)(const In *, Out *), const void *input, void *output)
 {
     return function(static_cast<const In *>(input), static_cast<Out *>(output));
 }
-template <typename In, typename Out>
-constexpr bool has_type(int (*)(const In *, Out *))
+template <typename In, typename Out> constexpr bool has_type(int (*)(const In *, Out *))
 {
     return true;
 }
-}
+} // namespace mproc_detail
 
 #define MPROC_TASK_TYPED_(f, In, Out)                                                                                  \
     static_assert(mproc_detail::has_type<In, Out>(f), "");                                                             \
     MPROC_TASK_DEFINE_(f, sizeof(In), sizeof(Out))
 #define MPROC_TASK_CALL_(f)                                                                                            \
-    static int mproc_task_call_##f(const void *input, void *output)                                                    \
+    static int mproc_task_call_##f(const void *mproc_input, void *mproc_output)                                        \
     {                                                                                                                  \
-        return mproc_detail::call(f, input, output);                                                                   \
+        return mproc_detail::call(f, mproc_input, mproc_output);                                                       \
     }
 
 #endif

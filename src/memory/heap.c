@@ -17,9 +17,9 @@
  *   bits 32-63  HEAD: number of units in the block
  *
  * Allocation claims free units one by one with compare-and-swap, lowest first, and commits by turning the first into
- * HEAD with one store. A process that dies in between leaves CLAIMED units that no HEAD covers and that name it: they are
- * lost until a sweep for that pid, and nothing else is harmed. Freeing frees the tail units first and the HEAD last, so
- * that a death in between leaves a HEAD whose block can be freed again. */
+ * HEAD with one store. A process that dies in between leaves CLAIMED units that no HEAD covers and that name it: they
+ * are lost until a sweep for that pid, and nothing else is harmed. Freeing frees the tail units first and the HEAD
+ * last, so that a death in between leaves a HEAD whose block can be freed again. */
 
 enum { UNIT_FREE = 0, UNIT_CLAIMED = 1, UNIT_HEAD = 2, UNIT_STATE = 3, UNIT_TOUCHED = 4, UNIT_OWNER_SHIFT = 3 };
 
@@ -42,9 +42,10 @@ struct heap {
 
 /* At the heap's start. */
 struct heap_shared {
-    struct heap geometry;       /* constant */
-    _Atomic uint32_t free_hint; /* no unit below is free, as far as is known; derived: any value is safe, 0 is slowest */
-    _Atomic uint32_t used_end;  /* no unit from here on was ever claimed; only grows, and before a claim */
+    struct heap geometry; /* constant */
+    _Atomic uint32_t
+        free_hint;             /* no unit below is free, as far as is known; derived: any value is safe, 0 is slowest */
+    _Atomic uint32_t used_end; /* no unit from here on was ever claimed; only grows, and before a claim */
     _Alignas(64) _Atomic uint64_t table[];
 };
 
@@ -103,9 +104,9 @@ static uint32_t claim(struct heap_shared *shared, uint32_t first, uint32_t count
     for (uint32_t i = 0; i < count; i++) {
         uint64_t seen = atomic_load_explicit(&shared->table[first + i], memory_order_relaxed);
         /* Acquire: what the previous owner wrote comes before what this one writes. */
-        if (!is_free(seen) || !atomic_compare_exchange_strong_explicit(&shared->table[first + i], &seen,
-                                                                       mine | (seen & UNIT_TOUCHED),
-                                                                       memory_order_acquire, memory_order_relaxed))
+        if (!is_free(seen) ||
+            !atomic_compare_exchange_strong_explicit(&shared->table[first + i], &seen, mine | (seen & UNIT_TOUCHED),
+                                                     memory_order_acquire, memory_order_relaxed))
             return i;
         *touched &= seen;
     }

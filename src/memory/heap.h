@@ -11,8 +11,8 @@
 
 /* Allocates a block; its contents are unspecified. Pages that were never touched are made present first if `present`,
  * so that using the block cannot fail later; otherwise they are on first touch.
- * Returns the block, aligned to 64 KiB, or NULL where there is no room or no memory. Lock-free: a thread only tries again
- * because another one got on. Any thread; any process of the family. */
+ * Returns the block, aligned to 64 KiB, or NULL where there is no room or no memory. Lock-free: a thread only tries
+ * again because another one got on. Any thread; any process of the family. */
 void *heap_allocate(size_t size, bool present);
 
 /* Frees a block, in any process of the family. NULL is accepted. Blocks of 64 MiB and more go back to the kernel. Wait

@@ -1,6 +1,7 @@
 /* Time. SPDX-License-Identifier: MIT */
 #include "os/clock.h"
 
+#include <sched.h>
 #include <time.h>
 
 int64_t os_now(void)
@@ -12,6 +13,12 @@ int64_t os_now(void)
 
 void os_sleep(int64_t nanoseconds)
 {
-    struct timespec time = { .tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000) };
+    struct timespec time = { .tv_sec = (time_t)(nanoseconds / 1000000000),
+                             .tv_nsec = (long)(nanoseconds % 1000000000) };
     nanosleep(&time, NULL);
+}
+
+void os_yield(void)
+{
+    sched_yield();
 }

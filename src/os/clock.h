@@ -10,6 +10,9 @@ int64_t os_now(void);
 /* Sleeps for about that many nanoseconds, or less if a signal comes. */
 void os_sleep(int64_t nanoseconds);
 
+/* Lets others that wait for this CPU go first. */
+void os_yield(void);
+
 /* Tells the CPU that this is a spin loop. */
 static inline void os_cpu_relax(void)
 {

@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Sleeps while *word is expected. Returns 0 when woken (or for no reason at all: look at the word again), -EAGAIN if the
- * word was something else, -EINTR after a signal, -ETIMEDOUT after `timeout` nanoseconds (negative: never). */
+/* Sleeps while *word is expected. Returns 0 when woken (or for no reason at all: look at the word again), -EAGAIN if
+ * the word was something else, -EINTR after a signal, -ETIMEDOUT after `timeout` nanoseconds (negative: never). */
 int os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t timeout);
 
 /* Wakes at most `count` sleepers. Harmless on any mapped address. */
@@ -16,9 +16,9 @@ void os_futex_wake(_Atomic uint32_t *word, int count);
 /* Words whose waiters the kernel wakes when the calling thread dies.
  *
  * A robust word holds the thread's id (FUTEX_TID_MASK), and FUTEX_WAITERS once someone sleeps on it. If the thread dies
- * while that is so, the kernel sets FUTEX_OWNER_DIED in the word and wakes one sleeper; words that hold anything else are
- * left alone. See Documentation/locking/robust-futex-ABI.rst in the kernel's sources: the list is walked by the kernel,
- * so that it works after SIGKILL too. */
+ * while that is so, the kernel sets FUTEX_OWNER_DIED in the word and wakes one sleeper; words that hold anything else
+ * are left alone. See Documentation/locking/robust-futex-ABI.rst in the kernel's sources: the list is walked by the
+ * kernel, so that it works after SIGKILL too. */
 struct os_robust_word {
     struct os_robust_word *next; /* written by the owning thread only */
     _Atomic uint32_t word;

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reserves up to `most` bytes, at least `least`, of zeroed memory shared with children; pages cost nothing until they are
- * touched. Kept out of core dumps. Returns 0 and fills base and size; or -ENOMEM where the address space (or a limit on
- * it, or on file sizes) has no room for `least`, or another -errno. */
+/* Reserves up to `most` bytes, at least `least`, of zeroed memory shared with children; pages cost nothing until they
+ * are touched. Kept out of core dumps. Returns 0 and fills base and size; or -ENOMEM where the address space (or a
+ * limit on it, or on file sizes) has no room for `least`, or another -errno. */
 int os_map_reserve(size_t most, size_t least, void **base, size_t *size);
 
 /* Undoes os_map_reserve. */

@@ -15,7 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 int os_thread_count(void)
 {
     char text[1024];

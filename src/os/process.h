@@ -24,8 +24,8 @@ pid_t os_fork_quiet(void);
  * descriptors, or -errno. */
 int os_pidfd_open(pid_t pid);
 
-/* Waits until the process behind a pidfd has ended, at most `timeout` nanoseconds (negative: for ever), whatever signals
- * come. Returns 0 or -ETIMEDOUT. */
+/* Waits until the process behind a pidfd has ended, at most `timeout` nanoseconds (negative: for ever), whatever
+ * signals come. Returns 0 or -ETIMEDOUT. */
 int os_pidfd_wait(int pidfd, int64_t timeout);
 
 /* Sends a signal to the process behind a pidfd. Returns 0 or -errno. */

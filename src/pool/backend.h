@@ -14,7 +14,8 @@ struct backend {
     int (*start)(struct pool *pool, const struct mproc_pool_open_arguments *arguments);
     /* Ends the workers, with no map in progress, and frees pool->shared. Returns 0 or an error code to pass on. */
     int (*stop)(struct pool *pool);
-    /* Ends the workers at once, so that maps in progress break off. Those are still using the pool: stop comes later. */
+    /* Ends the workers at once, so that maps in progress break off. Those are still using the pool: stop comes later.
+     */
     void (*break_off)(struct pool *pool);
     /* After a map was woken because the supervisor is gone: returns once no worker can write any more, or false if that
      * cannot be said. */

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 struct thread_start {
     struct pool_shared *shared;
     unsigned slot;

@@ -1,7 +1,7 @@
 /* Handles of pools. SPDX-License-Identifier: MIT
  *
- * A handle looks like a pointer but is a place in a table and the how-manyeth use of that place, so that a handle that was
- * closed is recognised as such and never followed.
+ * A handle looks like a pointer but is a place in a table and the how-manyeth use of that place, so that a handle that
+ * was closed is recognised as such and never followed.
  */
 #include "pool/handle.h"
 
@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* One word a place, changed by compare-and-swap only, so that a fork at any moment leaves a table that the child can use:
- *   bits 0-30 users (calls in progress), bit 31 CLOSING, bits 32-62 use of this place, bit 63 IN_USE. */
+/* One word a place, changed by compare-and-swap only, so that a fork at any moment leaves a table that the child can
+ * use: bits 0-30 users (calls in progress), bit 31 CLOSING, bits 32-62 use of this place, bit 63 IN_USE. */
 #define USERS UINT64_C(0x7fffffff)
 #define CLOSING (UINT64_C(1) << 31)
 #define IN_USE (UINT64_C(1) << 63)

@@ -53,8 +53,8 @@ bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, ui
 void job_settle(struct worker_slot *worker, struct job_tally *tally, uint32_t ended)
 {
     uint64_t done = atomic_load_explicit(&worker->done_before, memory_order_relaxed) + ended;
-    /* Release: who counts these items as ended sees their results. Then the claim goes, and no earlier: a death in between
-     * has the supervisor compute the same sum again. */
+    /* Release: who counts these items as ended sees their results. Then the claim goes, and no earlier: a death in
+     * between has the supervisor compute the same sum again. */
     atomic_store_explicit(&tally->done, done, memory_order_release);
     atomic_store_explicit(&worker->claim, 0, memory_order_release);
     /* Only now, with no claim to go with it. */

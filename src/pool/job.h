@@ -9,8 +9,8 @@
 /* Bytes of a struct job for so many workers. */
 size_t job_size(unsigned workers);
 
-/* Takes at least one and at most `most` items from the job's sources for a worker; fewer when little is left, so that the
- * others get some too. Returns false if there are none to take. Lock-free. */
+/* Takes at least one and at most `most` items from the job's sources for a worker; fewer when little is left, so that
+ * the others get some too. Returns false if there are none to take. Lock-free. */
 bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, uint32_t most, struct claim *claim);
 
 /* Ends a worker's claim: adds the number of items that have ended to its tally. */

@@ -16,14 +16,14 @@ struct pool {
     const struct backend *backend; /* NULL: serial */
     pid_t owner;                   /* the process that opened it */
     unsigned workers;
-    unsigned long registered;      /* tasks that the workers have: registry_order when it opened */
-    struct pool_shared *shared;    /* NULL: serial */
-    struct supervisor supervisor;  /* processes */
-    pthread_t *threads;            /* threads */
-    _Atomic uint32_t terminated;   /* serial: stop between items */
+    unsigned long registered;     /* tasks that the workers have: registry_order when it opened */
+    struct pool_shared *shared;   /* NULL: serial */
+    struct supervisor supervisor; /* processes */
+    pthread_t *threads;           /* threads */
+    _Atomic uint32_t terminated;  /* serial: stop between items */
 
-    /* Jobs of `shared`. One that is left is retired as long as a worker may still be in it. Guarded by the lock, which is
-     * never held across anything that waits. */
+    /* Jobs of `shared`. One that is left is retired as long as a worker may still be in it. Guarded by the lock, which
+     * is never held across anything that waits. */
     pthread_mutex_t lock;
     pthread_cond_t job_freed;
     uint64_t jobs_taken, jobs_retired;
@@ -32,7 +32,8 @@ struct pool {
     } memory[POOL_JOBS];
 };
 
-/* Opens a pool; arguments were not looked at yet. Returns 0 or what mproc_pool_open does, with arguments->error filled. */
+/* Opens a pool; arguments were not looked at yet. Returns 0 or what mproc_pool_open does, with arguments->error filled.
+ */
 int pool_create(struct pool **result, const struct mproc_pool_open_arguments *arguments);
 
 /* Ends a pool that nobody uses any more. Returns 0 or MPROC_E_SUPERVISOR_DIED. */

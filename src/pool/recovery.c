@@ -88,8 +88,7 @@ static void take_picture(const struct recovery *recovery, const struct job *job,
         picture->sources[i] = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
     picture->claims_count = 0;
     for (unsigned i = 0; i < recovery->pool->workers; i++) {
-        struct claim claim =
-            claim_unpack(atomic_load_explicit(&recovery->pool->slots[i].claim, memory_order_seq_cst));
+        struct claim claim = claim_unpack(atomic_load_explicit(&recovery->pool->slots[i].claim, memory_order_seq_cst));
         if (claim.state != CLAIM_NONE && claim.job == job->index)
             picture->claims[picture->claims_count++] = claim;
     }
@@ -185,8 +184,7 @@ static void settle(struct recovery *recovery, struct job *job, unsigned index, p
         charge(job, running, pid, status);
     uint32_t ended = give_back(recovery, job, &claim);
     atomic_store_explicit(&job->tallies[index].done,
-                          atomic_load_explicit(&slot->done_before, memory_order_relaxed) + ended,
-                          memory_order_seq_cst);
+                          atomic_load_explicit(&slot->done_before, memory_order_relaxed) + ended, memory_order_seq_cst);
 }
 
 /* ---- all of them */
@@ -265,8 +263,8 @@ static void announce_again(struct recovery *recovery)
     }
 }
 
-/* What the worker had in hand. Its visit, published in its slot, keeps the job's memory until the end of this. If it had
- * no claim, it may have been on its way into a job that is over, whose memory is another's: only `active` knows. */
+/* What the worker had in hand. Its visit, published in its slot, keeps the job's memory until the end of this. If it
+ * had no claim, it may have been on its way into a job that is over, whose memory is another's: only `active` knows. */
 static void leave_job(struct recovery *recovery, unsigned index, pid_t pid, int status)
 {
     struct pool_shared *pool = recovery->pool;

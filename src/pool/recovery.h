@@ -15,9 +15,9 @@ struct recovery;
 /* For one pool. `robust` holds the words of the pool's jobs. Returns NULL if there is no memory. */
 struct recovery *recovery_create(struct pool_shared *pool, struct os_robust_list *robust);
 
-/* Settles what the dead worker of a slot had in hand: charges the item that it was running with the crash, and gives back
- * what it had taken beyond. `status` is that of waitpid. Ends the process where there is no memory left, which the callers
- * are told of as they are of its being killed. */
+/* Settles what the dead worker of a slot had in hand: charges the item that it was running with the crash, and gives
+ * back what it had taken beyond. `status` is that of waitpid. Ends the process where there is no memory left, which the
+ * callers are told of as they are of its being killed. */
 void recovery_worker_ended(struct recovery *recovery, unsigned slot, pid_t pid, int status);
 
 /* Goes on with what had to be put off. Returns in how many nanoseconds it has to be called again, or -1. */

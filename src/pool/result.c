@@ -19,7 +19,8 @@ static struct mproc_outcome outcome_of(const struct result *result, size_t item)
     if (status == ITEM_FAILED || status == ITEM_CRASHED)
         outcome = result->job->outcomes[item];
     else if (status == ITEM_PENDING)
-        outcome.kind = item >= result->not_started.next && item < result->not_started.end ? MPROC_CANCELLED : MPROC_LOST;
+        outcome.kind =
+            item >= result->not_started.next && item < result->not_started.end ? MPROC_CANCELLED : MPROC_LOST;
     return outcome;
 }
 

@@ -36,8 +36,12 @@ int serial_map(struct pool *pool, const struct mproc_map_arguments *map, const s
 {
     bool detail = map->outcomes || map->error;
     struct job job = {
-        .call = task->call, .input = map->input, .output = map->output,
-        .input_size = map->input_size, .output_size = map->output_size, .n = (uint32_t)map->n,
+        .call = task->call,
+        .input = map->input,
+        .output = map->output,
+        .input_size = map->input_size,
+        .output_size = map->output_size,
+        .n = (uint32_t)map->n,
         .status = calloc(map->n, sizeof *job.status),
         .outcomes = detail ? calloc(map->n, sizeof *job.outcomes) : NULL,
     };

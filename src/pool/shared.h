@@ -11,19 +11,21 @@
  *   3. returned:  in the supervisor's private list of ranges that it is about to put into a source
  *   4. taken:     in the claim of a live worker, in state CLAIM_OWNED
  *   5. orphaned:  none of these, because the worker that took it was killed
- * An item is taken by moving a source's `next` with compare-and-swap. A worker first publishes the range that it is after
- * (CLAIM_INTENT), then moves `next`, then publishes that the range is its own (CLAIM_OWNED). Killed in CLAIM_INTENT, it
- * leaves open whether it had moved `next`. The supervisor finds out by elimination: an item of that range which is in
- * none of the first four places is orphaned, once no live worker is itself in CLAIM_INTENT on it (src/pool/recovery.c).
+ * An item is taken by moving a source's `next` with compare-and-swap. A worker first publishes the range that it is
+ * after (CLAIM_INTENT), then moves `next`, then publishes that the range is its own (CLAIM_OWNED). Killed in
+ * CLAIM_INTENT, it leaves open whether it had moved `next`. The supervisor finds out by elimination: an item of that
+ * range which is in none of the first four places is orphaned, once no live worker is itself in CLAIM_INTENT on it
+ * (src/pool/recovery.c).
  *
- * Derived: how many items have ended. Each worker counts its own, so that there is no shared counter to lose; `done_before`
- * is the count as it was before the current claim, so that the supervisor can redo the sum for a worker that was killed.
+ * Derived: how many items have ended. Each worker counts its own, so that there is no shared counter to lose;
+ * `done_before` is the count as it was before the current claim, so that the supervisor can redo the sum for a worker
+ * that was killed.
  *
  * THE LIFE OF A JOB
  *
  * A bit in `active` says that a job may be entered. A worker enters by publishing the job's index in its slot and then
- * looking at the bit again; the caller leaves by clearing the bit and then looking at all the slots. One of the two sees
- * the other (both sides are sequentially consistent), so the job's memory is reused only when nobody is in it.
+ * looking at the bit again; the caller leaves by clearing the bit and then looking at all the slots. One of the two
+ * sees the other (both sides are sequentially consistent), so the job's memory is reused only when nobody is in it.
  */
 #ifndef POOL_SHARED_H
 #define POOL_SHARED_H
@@ -37,9 +39,9 @@
 #include <stdint.h>
 
 enum {
-    POOL_JOBS = 64,           /* maps that run at a time on one pool: one bit each in a word */
-    JOB_SOURCES = 16,         /* the first is the input; the others hold ranges that dead workers had taken */
-    CACHE_LINE_PAIR = 128,    /* CPUs prefetch lines in pairs */
+    POOL_JOBS = 64,        /* maps that run at a time on one pool: one bit each in a word */
+    JOB_SOURCES = 16,      /* the first is the input; the others hold ranges that dead workers had taken */
+    CACHE_LINE_PAIR = 128, /* CPUs prefetch lines in pairs */
     WORKER_WORDS = MPROC_WORKERS_MAX / 64,
     NOT_RUNNING = UINT32_MAX, /* value of worker_slot.running */
 };
@@ -67,8 +69,8 @@ static inline struct range range_unpack(uint64_t word)
     return (struct range) { (uint32_t)word, (uint32_t)(word >> 32) };
 }
 
-/* A claim in one word: first item (31 bits), number of items (25), index of the job (6), state (2). The job is part of it so
- * that the supervisor, which reads the claims of workers that are running, never takes one for another job's. */
+/* A claim in one word: first item (31 bits), number of items (25), index of the job (6), state (2). The job is part of
+ * it so that the supervisor, which reads the claims of workers that are running, never takes one for another job's. */
 enum claim_state { CLAIM_NONE = 0, CLAIM_INTENT, CLAIM_OWNED };
 enum { CLAIM_ITEMS_MAX = (1 << 25) - 1 };
 
@@ -104,12 +106,12 @@ struct job {
     const char *input;
     char *output;
     size_t input_size, output_size;
-    uint32_t n, chunk;               /* chunk 0: adapt */
-    uint32_t index;                  /* in pool_shared.jobs */
-    _Atomic uint8_t *status;         /* n of enum item_status. Written by the item's worker; after its death by the
-                                        supervisor. Never changes back to ITEM_PENDING */
-    struct mproc_outcome *outcomes;  /* n, or NULL. Written before the item's status; meaningful if that is ITEM_FAILED
-                                        or ITEM_CRASHED */
+    uint32_t n, chunk;              /* chunk 0: adapt */
+    uint32_t index;                 /* in pool_shared.jobs */
+    _Atomic uint8_t *status;        /* n of enum item_status. Written by the item's worker; after its death by the
+                                       supervisor. Never changes back to ITEM_PENDING */
+    struct mproc_outcome *outcomes; /* n, or NULL. Written before the item's status; meaningful if that is ITEM_FAILED
+                                       or ITEM_CRASHED */
 
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t cancelled; /* set by the caller: stop between items */
     _Atomic uint32_t any_unsuccessful; /* set before the first status that is not ITEM_OK; derived, saves a search */
@@ -118,7 +120,8 @@ struct job {
      * are emptied from below by workers, and at once by the caller when it cancels. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t sources[JOB_SOURCES];
 
-    /* By worker slot: items that ended in this slot. Written by the slot's worker; after its death by the supervisor. */
+    /* By worker slot: items that ended in this slot. Written by the slot's worker; after its death by the supervisor.
+     */
     struct job_tally {
         _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t done;
     } tallies[];
@@ -145,13 +148,13 @@ enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS
 struct pool_shared {
     /* Constant. */
     uint32_t workers;
-    int64_t spin;             /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
-    uint32_t pending_word;    /* what a job's `waiting` holds while the job runs; set by the supervisor as it begins */
+    int64_t spin;          /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
+    uint32_t pending_word; /* what a job's `waiting` holds while the job runs; set by the supervisor as it begins */
 
-    /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS by the supervisor,
-     * after `reason`. */
+    /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS by the
+     * supervisor, after `reason`. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t state;
-    _Atomic int32_t reason;   /* -errno with POOL_NO_WORKERS */
+    _Atomic int32_t reason; /* -errno with POOL_NO_WORKERS */
 
     /* Jobs that may be entered, by index. Written by the caller's threads. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t active;
@@ -161,8 +164,8 @@ struct pool_shared {
     /* Futex: grows with every reason to look for work. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t wake;
     /* Derived; wrong only in ways that cost a system call or a little time. */
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t spinner;    /* 1 + slot of the worker that spins, or 0 */
-    _Alignas(64) _Atomic uint64_t asleep[WORKER_WORDS];    /* workers that sleep, or are about to */
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t spinner; /* 1 + slot of the worker that spins, or 0 */
+    _Alignas(64) _Atomic uint64_t asleep[WORKER_WORDS]; /* workers that sleep, or are about to */
 
     struct job_slot jobs[POOL_JOBS];
     struct worker_slot slots[];

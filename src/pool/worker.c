@@ -62,7 +62,8 @@ static uint32_t adapt(uint32_t want, uint32_t count, int64_t took)
     return want;
 }
 
-/* What tasks print belongs to the time of the task, not to that of the next full buffer: a crash would take it along. */
+/* What tasks print belongs to the time of the task, not to that of the next full buffer: a crash would take it along.
+ */
 static void flush_output(void)
 {
     if (__fpending(stdout) > 0)
@@ -91,8 +92,8 @@ static bool work_on(struct worker *worker, struct job *job)
         atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
         job_settle(slot, tally, ended);
     }
-    /* Each worker that finds nothing more adds up. Their counts and this fence are ordered for all alike, so the last one
-     * sees all. */
+    /* Each worker that finds nothing more adds up. Their counts and this fence are ordered for all alike, so the last
+     * one sees all. */
     atomic_thread_fence(memory_order_seq_cst);
     if (job_is_done(job, worker->pool->workers))
         job_announce(&worker->pool->jobs[job->index]);
@@ -145,6 +146,7 @@ static bool spin(struct worker *worker, uint32_t seen)
             os_cpu_relax();
             called = is_called(pool, seen);
         }
+        os_yield(); /* to a worker that the kernel has put behind this one */
     }
     atomic_store_explicit(&pool->spinner, 0, memory_order_release);
     return called;

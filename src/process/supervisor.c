@@ -74,8 +74,8 @@ static int start_worker(struct state *state, unsigned slot)
     return 0;
 }
 
-/* Fills empty slots. A failure is tried again later, for ever while there is at least one worker, since the pool works on
- * with what it has. */
+/* Fills empty slots. A failure is tried again later, for ever while there is at least one worker, since the pool works
+ * on with what it has. */
 static void start_missing(struct state *state)
 {
     if (state->alive == state->workers || os_now() < state->next_start)
@@ -232,8 +232,13 @@ int supervisor_start(struct supervisor *supervisor, const struct supervisor_opti
     if (err)
         return err;
     struct state state = {
-        .calls = calls, .pool = pool, .name = options->name, .workers = options->workers, .caller = getpid(),
-        .link = link[1], .pids = calloc(options->workers, sizeof *state.pids),
+        .calls = calls,
+        .pool = pool,
+        .name = options->name,
+        .workers = options->workers,
+        .caller = getpid(),
+        .link = link[1],
+        .pids = calloc(options->workers, sizeof *state.pids),
     };
     pid_t pid = state.pids ? fork_supervisor(&state, options, link[0]) : -ENOMEM;
     free(state.pids);

@@ -1,7 +1,7 @@
 /* A process that keeps a number of workers alive. SPDX-License-Identifier: MIT
  *
- * It is a single-threaded child of the caller with all signals blocked, the parent of its workers, and the only one that
- * reaps them. It ends when the caller ends, takes its workers with it, and, being killed itself, takes them too
+ * It is a single-threaded child of the caller with all signals blocked, the parent of its workers, and the only one
+ * that reaps them. It ends when the caller ends, takes its workers with it, and, being killed itself, takes them too
  * (PDEATHSIG; its own thread is its only one). What the workers do is the business of the calls below.
  */
 #ifndef PROCESS_SUPERVISOR_H
@@ -42,8 +42,9 @@ struct supervisor {
     int link; /* socket; its other end is held by the supervisor and by every worker, and nobody else */
 };
 
-/* Starts the supervisor, which starts the workers, and waits until it has. Returns 0 or -errno, with nothing left behind;
- * MPROC_E_SUPERVISOR_DIED if it was killed meanwhile. The calls' `pool` must be shared memory, and `calls` constant. */
+/* Starts the supervisor, which starts the workers, and waits until it has. Returns 0 or -errno, with nothing left
+ * behind; MPROC_E_SUPERVISOR_DIED if it was killed meanwhile. The calls' `pool` must be shared memory, and `calls`
+ * constant. */
 int supervisor_start(struct supervisor *supervisor, const struct supervisor_options *options,
                      const struct supervisor_calls *calls, void *pool);
 

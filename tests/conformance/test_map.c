@@ -463,8 +463,13 @@ static void an_unregistered_task_is_refused_by_name(void **state)
 static struct mproc_map_arguments plain_arguments(const int *in, int64_t *out)
 {
     return (struct mproc_map_arguments) {
-        .size = sizeof(struct mproc_map_arguments), .name = "square", .input = in, .input_size = sizeof *in,
-        .output = out, .output_size = sizeof *out, .n = 2,
+        .size = sizeof(struct mproc_map_arguments),
+        .name = "square",
+        .input = in,
+        .input_size = sizeof *in,
+        .output = out,
+        .output_size = sizeof *out,
+        .n = 2,
     };
 }
 

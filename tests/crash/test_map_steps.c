@@ -1,7 +1,7 @@
 /* A map in which one process is killed at each machine instruction in turn. SPDX-License-Identifier: MIT
  *
- * The processes under test are a caller, which is a child of this test, its supervisor and its workers. The test steps one
- * of them through its part of a map, kills it, and has the others prove that nothing hangs and nothing is lost.
+ * The processes under test are a caller, which is a child of this test, its supervisor and its workers. The test steps
+ * one of them through its part of a map, kills it, and has the others prove that nothing hangs and nothing is lost.
  */
 #include "harness.h"
 #include "stepper.h"
@@ -299,7 +299,8 @@ static _Noreturn void open_map_close(enum phase phase)
     _exit(0);
 }
 
-/* Kills the caller after k instructions of a phase; what it started must vanish. Returns false when it got to the end. */
+/* Kills the caller after k instructions of a phase; what it started must vanish. Returns false when it got to the end.
+ */
 static bool kill_caller_after(enum phase phase, long k)
 {
     int status, supervisor[1], workers[8], count = 0;

@@ -174,8 +174,8 @@ static int wait_for(pid_t pid, int seconds)
     return ended ? status : -1;
 }
 
-/* The watcher is a subreaper, so whatever the test left comes to it. Gives it a second to vanish, then kills it. Returns
- * how many had to be killed. */
+/* The watcher is a subreaper, so whatever the test left comes to it. Gives it a second to vanish, then kills it.
+ * Returns how many had to be killed. */
 static int reap_leftovers(FILE *report)
 {
     int children[64], count = 0;

@@ -1,5 +1,5 @@
-/* The harness catches what it promises to catch: each of these tests leaves something behind or breaks, and has to fail.
- * SPDX-License-Identifier: MIT */
+/* The harness catches what it promises to catch: each of these tests leaves something behind or breaks, and has to
+ * fail. SPDX-License-Identifier: MIT */
 #include "harness.h"
 
 #include "memory/heap.h"
@@ -83,11 +83,16 @@ static void skips(void **state)
 }
 
 static const struct CMUnitTest bad[] = {
-    cmocka_unit_test(leaves_a_process),    cmocka_unit_test(leaves_a_grandchild),
-    cmocka_unit_test(leaves_a_descriptor), cmocka_unit_test(leaves_heap_memory),
-    cmocka_unit_test(leaves_a_named_object), cmocka_unit_test(takes_too_long),
-    cmocka_unit_test(crashes),             cmocka_unit_test(fails),
-    cmocka_unit_test(passes),              cmocka_unit_test(skips),
+    cmocka_unit_test(leaves_a_process),
+    cmocka_unit_test(leaves_a_grandchild),
+    cmocka_unit_test(leaves_a_descriptor),
+    cmocka_unit_test(leaves_heap_memory),
+    cmocka_unit_test(leaves_a_named_object),
+    cmocka_unit_test(takes_too_long),
+    cmocka_unit_test(crashes),
+    cmocka_unit_test(fails),
+    cmocka_unit_test(passes),
+    cmocka_unit_test(skips),
 };
 
 enum { TESTS = sizeof bad / sizeof bad[0] };

@@ -11,12 +11,12 @@
 /* False where this machine does not let processes trace each other: a test then skips. */
 bool stepper_is_possible(void);
 
-/* Stops a process wherever it is; one that sleeps in a system call goes back to sleep when it is stepped. Returns false if
- * it has ended. */
+/* Stops a process wherever it is; one that sleeps in a system call goes back to sleep when it is stepped. Returns false
+ * if it has ended. */
 bool stepper_attach(pid_t pid);
 
-/* Executes `count` instructions; a system call counts as one. Returns how many it did: fewer if the process ended, or did
- * not come back from a system call within `patience` milliseconds, and is then still attached and running; or if it
+/* Executes `count` instructions; a system call counts as one. Returns how many it did: fewer if the process ended, or
+ * did not come back from a system call within `patience` milliseconds, and is then still attached and running; or if it
  * raised SIGSTOP, the mark of the end of what is to be stepped. */
 long stepper_step(pid_t pid, long count, int patience);
 

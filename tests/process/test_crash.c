@@ -20,7 +20,7 @@ static int *volatile null_pointer;
 
 static int do_deed(const int *deed, int *result)
 {
-    switch ((enum deed)*deed) {
+    switch ((enum deed) * deed) {
     case WORK: break;
     case DIVIDE_BY_ZERO: sink = 7 / zero; break;
     case USE_NULL: sink = *null_pointer; break;
@@ -29,7 +29,10 @@ static int do_deed(const int *deed, int *result)
     case KILL_ITSELF: kill(getpid(), SIGKILL); break;
     case EXIT_GROUP: _exit(0);
     case SLEEP: harness_sleep_ms(100000); break;
-    case KILL_SUPERVISOR: kill(getppid(), SIGKILL); harness_sleep_ms(100000); break;
+    case KILL_SUPERVISOR:
+        kill(getppid(), SIGKILL);
+        harness_sleep_ms(100000);
+        break;
     }
     *result = getpid();
     return 0;
@@ -89,8 +92,8 @@ static void a_crash_costs_its_item_and_says_what_happened(void **state)
     static const struct {
         enum deed deed;
         int signal, exit_status;
-    } crashes[] = { { DIVIDE_BY_ZERO, SIGFPE, 0 }, { USE_NULL, SIGSEGV, 0 },     { ABORT, SIGABRT, 0 },
-                    { EXIT, 0, 3 },                { KILL_ITSELF, SIGKILL, 0 }, { EXIT_GROUP, 0, 0 } };
+    } crashes[] = { { DIVIDE_BY_ZERO, SIGFPE, 0 }, { USE_NULL, SIGSEGV, 0 }, { ABORT, SIGABRT, 0 }, { EXIT, 0, 3 },
+                    { KILL_ITSELF, SIGKILL, 0 },   { EXIT_GROUP, 0, 0 } };
     enum { N = 1000, CRASHES = sizeof crashes / sizeof crashes[0] };
     int deeds[N] = { 0 }, results[N] = { 0 };
     struct mproc_outcome outcomes[N];
@@ -160,8 +163,9 @@ static void a_crash_without_outcomes_is_counted(void **state)
     assert_int_equal(mproc_map(pool, do_deed, deeds, results, 3, .error = &error), 1);
     assert_int_equal(error.item, 1);
     assert_int_equal(error.outcome.signal, SIGABRT);
-    assert_non_null(strstr(error.message, "1 of 3 items of 'do_deed' did not succeed; the first is item 1, which crashed: "
-                                          "Aborted (signal 6) in process "));
+    assert_non_null(strstr(error.message,
+                           "1 of 3 items of 'do_deed' did not succeed; the first is item 1, which crashed: "
+                           "Aborted (signal 6) in process "));
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
