@@ -1,0 +1,51 @@
+# The commands that a person types. CMake does the work.
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+.PHONY: help demo test crash bench install format clean
+
+help:
+	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
+	@echo 'make test      build and test everything: gcc, clang, sanitizers, valgrind, clang-tidy, installation'
+	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
+	@echo 'make bench     measure against the limits of this machine'
+	@echo 'make install   build and install below PREFIX (default /usr/local; DESTDIR is respected)'
+	@echo 'make format    format the sources with clang-format'
+	@echo 'make clean     remove everything that was built'
+	@echo 'demo and test first install what they need, on Debian and Ubuntu, and say so.'
+
+demo:
+	@scripts/install-dependencies.sh build
+	@scripts/build.sh release
+	@echo
+	@build/release/examples/sum_range
+	@echo
+	@build/release/examples/crash
+
+test:
+	@scripts/install-dependencies.sh build test
+	@scripts/test.sh
+
+crash:
+	@scripts/install-dependencies.sh build test
+	@scripts/build.sh release
+	MPROC_CRASH_ALL=1 HARNESS_VERBOSE=1 LD_BIND_NOW=1 \
+	  GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000 \
+	  build/release/tests/test_map_steps
+
+bench:
+	@scripts/install-dependencies.sh build
+	@scripts/build.sh release
+	@scripts/bench.sh
+
+install:
+	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DMPROC_TESTS=OFF -DMPROC_EXAMPLES=OFF -DMPROC_BENCH=OFF
+	cmake --build --preset release -j $(JOBS)
+	cmake --install build/release
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cpp')
+
+clean:
+	rm -rf build

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Builds and tests everything. The last line counts the tests of all builds.
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+
+# count NAME COMMAND...: one check with one verdict
+count() {
+    name=$1
+    shift
+    if "$@" >build/check.log 2>&1; then
+        passed=$((passed + 1))
+        echo "ok       $name"
+    else
+        failed=$((failed + 1))
+        echo "FAILED   $name"
+        cat build/check.log
+    fi
+}
+
+# suite PRESET [ctest options]: the tests of one build
+suite() {
+    preset=$1
+    shift
+    if ! scripts/build.sh "$preset"; then
+        failed=$((failed + 1))
+        return
+    fi
+    echo "Testing '$preset'"
+    ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" 2>&1 |
+        tee build/suite.log | grep -v '^ *Start\|^Internal ctest\|^$'
+    total=$(sed -n 's/.*tests passed, \([0-9]*\) tests* failed out of \([0-9]*\).*/\1 \2/p' build/suite.log)
+    bad=${total% *}
+    all=${total#* }
+    if [ -z "$total" ]; then
+        failed=$((failed + 1))
+    else
+        passed=$((passed + all - bad))
+        failed=$((failed + bad))
+    fi
+}
+
+mkdir -p build
+suite dev
+suite release
+suite clang -LE slow
+suite asan -LE slow
+suite tsan
+count "layers: each folder includes only what it may" scripts/check-layers.sh
+count "symbols: only mproc's own are exported" scripts/check-symbols.sh build/release/libmproc.so
+count "format: clang-format changes nothing" scripts/check-format.sh
+count "clang-tidy finds nothing" scripts/check-tidy.sh build/clang
+count "valgrind finds nothing" scripts/check-valgrind.sh build/dev
+count "installation: found by CMake, by pkg-config and as a subproject" scripts/check-install.sh
+count "README: its program compiles and runs" scripts/check-readme.sh
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
