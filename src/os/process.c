@@ -28,17 +28,15 @@ int os_thread_count(void)
     return rest ? atoi(rest) : -EIO;
 }
 
-bool os_has_other_threads(void)
+int os_has_other_threads(void)
 {
     for (int attempt = 0; attempt < 20; attempt++) {
         int count = os_thread_count();
-        if (count == 1)
-            return false;
-        if (count < 0)
-            return true;
+        if (count <= 1)
+            return count == 1 ? 0 : count;
         os_sleep(500000);
     }
-    return true;
+    return 1;
 }
 
 pid_t os_fork_quiet(void)

@@ -10,9 +10,9 @@
 /* Number of threads in this process, or -errno where /proc cannot be read. */
 int os_thread_count(void);
 
-/* True if other threads are running. Threads that were joined a moment ago may still be on their way out, so a count
- * above one is looked at again for some milliseconds. Where it cannot be found out, the answer is true. */
-bool os_has_other_threads(void);
+/* 1 if other threads are running, 0 if not, -errno where it cannot be found out. Threads that were joined a moment ago may
+ * still be on their way out, so a count above one is looked at again for some milliseconds. */
+int os_has_other_threads(void);
 
 /* A child that the caller's own wait(), waitpid(-1) and SIGCHLD handling do not see: its end sends no signal, and it
  * waits for os_reap. The child may only call what it is safe to call in a single-threaded process, and must not rely on

@@ -88,10 +88,20 @@ static const struct supervisor_calls calls = {
 
 /* ---- in the caller */
 
+/* Where nobody knows, as without /proc, the answer is no. */
+static int check_threads(void)
+{
+    int other = os_has_other_threads();
+    if (other == -EMFILE || other == -ENFILE || other == -ENOMEM)
+        return other;
+    return other ? MPROC_E_THREADED_FORK : 0;
+}
+
 static int start(struct pool *pool, const struct mproc_pool_open_arguments *arguments)
 {
-    if (!arguments->fork_with_threads && os_has_other_threads())
-        return MPROC_E_THREADED_FORK;
+    int err = arguments->fork_with_threads ? 0 : check_threads();
+    if (err)
+        return err;
     size_t size = pool_shared_size(pool->workers);
     struct pool_shared *shared = heap_allocate(size, true);
     if (!shared)
@@ -105,7 +115,7 @@ static int start(struct pool *pool, const struct mproc_pool_open_arguments *argu
         .name = arguments->name ? arguments->name : POOL_NAME,
         .fork_with_threads = arguments->fork_with_threads,
     };
-    int err = supervisor_start(&pool->supervisor, &options, &calls, shared);
+    err = supervisor_start(&pool->supervisor, &options, &calls, shared);
     if (err)
         heap_free(shared);
     return err;

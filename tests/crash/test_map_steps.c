@@ -35,12 +35,22 @@ static int wait_for_kill(const int *in, int *out)
 }
 MPROC_TASK(wait_for_kill);
 
+/* A task that takes a moment, so that a worker that is stepped gets some of the items. */
+static int nap(const int *in, int *out)
+{
+    usleep(300);
+    *out = *in + 1;
+    return 0;
+}
+MPROC_TASK(nap);
+
 /* Between the test and the caller. */
 struct control {
     _Atomic int wanted, done; /* maps */
     _Atomic int wrong;        /* line of the check that failed, or 0 */
     _Atomic int result;       /* of the last map */
-    int workers, chunk, slow; /* slow: item 0 waits to be killed */
+    int workers, chunk;
+    enum task { ADD_ONE, NAP, WAIT_FOR_KILL } task;
 };
 
 static struct control *control;
@@ -76,9 +86,9 @@ static int map_once(mproc_pool *pool, int crashes)
 {
     int in[ITEMS] = { 0, 1, 2, 3, 4 }, out[ITEMS] = { 0 };
     struct mproc_outcome outcomes[ITEMS];
-    size_t chunk = (size_t)control->chunk;
-    int result = control->slow ? mproc_map(pool, wait_for_kill, in, out, ITEMS, .chunk = chunk, .outcomes = outcomes)
-                               : mproc_map(pool, add_one, in, out, ITEMS, .chunk = chunk, .outcomes = outcomes);
+    int (*const tasks[])(const int *, int *) = { add_one, nap, wait_for_kill };
+    int result = mproc_map(pool, tasks[control->task], in, out, ITEMS, .chunk = (size_t)control->chunk,
+                           .outcomes = outcomes);
     check_map(result, out, outcomes, crashes);
     return result;
 }
@@ -97,9 +107,9 @@ static _Noreturn void be_caller(void)
     }
 }
 
-static pid_t start_caller(int workers, int chunk, int slow)
+static pid_t start_caller(int workers, int chunk, enum task task)
 {
-    *control = (struct control) { .done = -1, .workers = workers, .chunk = chunk, .slow = slow };
+    *control = (struct control) { .done = -1, .workers = workers, .chunk = chunk, .task = task };
     pid_t pid = fork();
     if (pid == 0)
         be_caller();
@@ -154,9 +164,9 @@ static int asleep_worker(pid_t supervisor, int count, int index)
     return workers[index];
 }
 
-static long kill_worker_at_each_step(int workers, int chunk, long stride)
+static long kill_worker_at_each_step(int workers, int chunk, enum task task, long stride)
 {
-    pid_t caller = start_caller(workers, chunk, 0);
+    pid_t caller = start_caller(workers, chunk, task);
     pid_t supervisor = only_child(caller);
     long points = 0;
     int round = 0;
@@ -184,8 +194,8 @@ static void the_only_worker_is_killed_at_every_instruction_of_a_map(void **state
 {
     (void)state;
     begin();
-    long points = kill_worker_at_each_step(1, 0, stepper_stride(5));
-    points += kill_worker_at_each_step(1, 2, stepper_stride(5));
+    long points = kill_worker_at_each_step(1, 0, ADD_ONE, stepper_stride(5));
+    points += kill_worker_at_each_step(1, 2, ADD_ONE, stepper_stride(5));
     printf("points: %ld\n", points);
     assert_true(points > 50);
 }
@@ -194,7 +204,7 @@ static void one_of_two_workers_is_killed_at_every_instruction_of_a_map(void **st
 {
     (void)state;
     begin();
-    long points = kill_worker_at_each_step(2, 1, stepper_stride(5));
+    long points = kill_worker_at_each_step(2, 1, NAP, stepper_stride(5));
     printf("points: %ld\n", points);
     assert_true(points > 50);
 }
@@ -204,7 +214,7 @@ static void a_worker_is_killed_while_another_stands_still_at_every_instruction(v
 {
     (void)state;
     begin();
-    pid_t caller = start_caller(2, 2, 0);
+    pid_t caller = start_caller(2, 2, ADD_ONE);
     pid_t supervisor = only_child(caller);
     long points = 0, stride = getenv("MPROC_CRASH_ALL") ? 7 : 61, longest = 1;
     int round = 0;
@@ -250,7 +260,7 @@ static void the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker(
     begin();
     long points = 0, stride = stepper_stride(9);
     for (long k = 0;; k += stride) {
-        pid_t caller = start_caller(2, 1, 1);
+        pid_t caller = start_caller(2, 1, WAIT_FOR_KILL);
         pid_t supervisor = only_child(caller);
         int workers[8];
         assert_true(harness_wait_children(supervisor, 2, 1000));
