@@ -19,8 +19,9 @@ struct bench_contestant {
 /* Monotonic seconds. */
 double bench_now(void);
 
-/* Runs `rounds` rounds and prints for each contestant the median time, divided by `per` and in `unit` (the unit's size in
- * seconds is `scale`), its quartiles, and the median of its ratios to the first contestant. Returns main's result. */
+/* Runs `rounds` rounds and prints for each contestant the median time, divided by `per` and in `unit` (the unit's size
+ * in seconds is `scale`), its quartiles, and the median of its ratios to the first contestant. Returns main's result.
+ */
 int bench_run(const char *title, const struct bench_contestant *contestants, int count, int rounds, double per,
               const char *unit, double scale);
 

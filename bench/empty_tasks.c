@@ -1,5 +1,5 @@
-/* What a task costs: a map of 1,000,000 empty tasks. The limit is a loop over the same arrays in two plain threads, which
- * neither balances nor survives anything. SPDX-License-Identifier: MIT */
+/* What a task costs: a map of 1,000,000 empty tasks. The limit is a loop over the same arrays in two plain threads,
+ * which neither balances nor survives anything. SPDX-License-Identifier: MIT */
 #include "bench.h"
 
 #include <mproc.h>

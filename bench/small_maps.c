@@ -2,8 +2,8 @@
  * The limits are a futex wake from one thread to another and back. SPDX-License-Identifier: MIT */
 #include "bench.h"
 
-#include <linux/futex.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <mproc.h>
 #include <pthread.h>
 #include <stdatomic.h>

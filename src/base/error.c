@@ -60,7 +60,7 @@ const char *mproc_strerror(int code)
         if (own_codes[i].code == code)
             return own_codes[i].text;
     for (int i = 0; i < ERRNO_CODES; i++)
-        if (errno_codes[i].number == -code)
+        if (code == -errno_codes[i].number)
             return errno_codes[i].text;
     return "unknown error code";
 }
@@ -71,7 +71,7 @@ const char *mproc_error_name(int code)
         if (own_codes[i].code == code)
             return own_codes[i].name;
     for (int i = 0; i < ERRNO_CODES; i++)
-        if (errno_codes[i].number == -code)
+        if (code == -errno_codes[i].number)
             return errno_codes[i].name;
     return "unknown";
 }

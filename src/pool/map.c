@@ -40,10 +40,11 @@ static int check_sizes(const struct mproc_map_arguments *map, const struct mproc
     if (task->input_size == 0)
         return report(map->error, MPROC_E_TYPE_UNKNOWN, "mproc_map of '%s'", task->name);
     if (task->input_size != map->input_size || task->output_size != map->output_size)
-        return report_text(map->error, MPROC_E_TYPE_MISMATCH,
-                           "mproc_map of '%s': elements of %zu and %zu bytes, but the task takes %zu and %zu: pass arrays "
-                           "of the types that the task takes",
-                           task->name, map->input_size, map->output_size, task->input_size, task->output_size);
+        return report_text(
+            map->error, MPROC_E_TYPE_MISMATCH,
+            "mproc_map of '%s': elements of %zu and %zu bytes, but the task takes %zu and %zu: pass arrays "
+            "of the types that the task takes",
+            task->name, map->input_size, map->output_size, task->input_size, task->output_size);
     return 0;
 }
 
@@ -158,8 +159,8 @@ static int reason_of_break(struct pool *pool, int *reason)
     }
 }
 
-/* Ends a job that will not be done. Returns the items that surely did not start. Afterwards nobody writes to the caller's
- * arrays any more. */
+/* Ends a job that will not be done. Returns the items that surely did not start. Afterwards nobody writes to the
+ * caller's arrays any more. */
 static struct range break_off_job(struct pool *pool, struct job *job)
 {
     struct range left = job_cancel(job);

@@ -43,8 +43,9 @@ enum {
     JOB_SOURCES = 16,      /* the first is the input; the others hold ranges that dead workers had taken */
     CACHE_LINE_PAIR = 128, /* CPUs prefetch lines in pairs */
     WORKER_WORDS = MPROC_WORKERS_MAX / 64,
-    NOT_RUNNING = UINT32_MAX, /* value of worker_slot.running */
 };
+
+#define NOT_RUNNING UINT32_MAX /* value of worker_slot.running; no item has this index */
 
 #define JOB_ITEMS_MAX ((size_t)1 << 31)
 

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ITEMS = 5, PATIENCE = 40, LIMIT = 5000 };
+enum { ITEMS = 5, PATIENCE = 200, LIMIT = 5000 };
 
 static int add_one(const int *in, int *out)
 {
@@ -87,8 +87,8 @@ static int map_once(mproc_pool *pool, int crashes)
     int in[ITEMS] = { 0, 1, 2, 3, 4 }, out[ITEMS] = { 0 };
     struct mproc_outcome outcomes[ITEMS];
     int (*const tasks[])(const int *, int *) = { add_one, nap, wait_for_kill };
-    int result = mproc_map(pool, tasks[control->task], in, out, ITEMS, .chunk = (size_t)control->chunk,
-                           .outcomes = outcomes);
+    int result =
+        mproc_map(pool, tasks[control->task], in, out, ITEMS, .chunk = (size_t)control->chunk, .outcomes = outcomes);
     check_map(result, out, outcomes, crashes);
     return result;
 }

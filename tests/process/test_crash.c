@@ -18,7 +18,9 @@ enum deed { WORK, DIVIDE_BY_ZERO, USE_NULL, ABORT, EXIT, KILL_ITSELF, EXIT_GROUP
 static volatile int zero, sink;
 static int *volatile null_pointer;
 
-static int do_deed(const int *deed, int *result)
+__attribute__((no_sanitize("undefined"))) /* on purpose */
+static int
+do_deed(const int *deed, int *result)
 {
     switch ((enum deed) * deed) {
     case WORK: break;

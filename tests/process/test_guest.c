@@ -1,6 +1,8 @@
-/* A good guest: what a pool does not do to the program that opens it; and wrong use of processes. SPDX-License-Identifier:
- * MIT */
+/* A good guest: what a pool does not do to the program that opens it; and wrong use of processes.
+ * SPDX-License-Identifier: MIT */
 #include "harness.h"
+
+#include "os/sanitizer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -531,13 +533,8 @@ static int without_memory(void)
 static void no_memory_left_is_an_error_and_costs_nothing_else(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
-    harness_skip("AddressSanitizer itself needs the address space");
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-    harness_skip("AddressSanitizer itself needs the address space");
-#endif
-#endif
+    if (OS_ADDRESS_SANITIZER)
+        harness_skip("AddressSanitizer itself needs the address space");
     assert_int_equal(in_child(without_memory), 0);
 }
 

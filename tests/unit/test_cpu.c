@@ -116,12 +116,9 @@ static void nonsense_is_no_quota(void **state)
 #define WITH_MOUNT(test) cmocka_unit_test_setup_teardown(test, make_mount, remove_mount)
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_affinity_mask_counts),
-    WITH_MOUNT(version_2_quotas_are_rounded_up),
-    WITH_MOUNT(a_quota_further_up_binds_too),
-    WITH_MOUNT(a_path_that_is_not_below_the_mount_means_the_mount),
-    WITH_MOUNT(version_1_quotas_count),
-    WITH_MOUNT(nonsense_is_no_quota),
+    cmocka_unit_test(the_affinity_mask_counts), WITH_MOUNT(version_2_quotas_are_rounded_up),
+    WITH_MOUNT(a_quota_further_up_binds_too),   WITH_MOUNT(a_path_that_is_not_below_the_mount_means_the_mount),
+    WITH_MOUNT(version_1_quotas_count),         WITH_MOUNT(nonsense_is_no_quota),
 };
 
 HARNESS_MAIN(tests)

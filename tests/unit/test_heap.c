@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "memory/heap.h"
+#include "os/sanitizer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -146,24 +147,15 @@ static void what_does_not_fit_is_refused(void **state)
 static void a_small_address_space_makes_a_small_heap_that_can_be_full(void **state)
 {
     (void)state;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    if (OS_ADDRESS_SANITIZER)
+        harness_skip("AddressSanitizer itself needs the address space");
     struct rlimit limit = { (rlim_t)160 << 20, (rlim_t)160 << 20 };
     setrlimit(RLIMIT_AS, &limit);
-#endif
     void *blocks[4096];
     int count = 0;
     while (count < 4096 && (blocks[count] = heap_allocate(UNIT, true)))
         count++;
-    assert_true(count > 16);
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    count += 0;
-#else
-    assert_true(count < 4096);
-#endif
-#else
-    assert_true(count < 4096);
-#endif
+    assert_true(count > 16 && count < 4096);
     while (count > 0)
         heap_free(blocks[--count]);
     void *again = heap_allocate(16 * UNIT, true);

@@ -65,8 +65,7 @@ static void a_robust_word_wakes_its_waiter_when_its_owner_is_killed(void **state
 {
     (void)state;
     enum { WORDS = 3 };
-    struct os_robust_word *words =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct os_robust_word *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid = fork();
     if (pid == 0) {
         static struct os_robust_list list;
@@ -172,11 +171,9 @@ static void mapped_memory_is_zeroed_shared_and_given_back(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-#ifndef NO_FORKS
     cmocka_unit_test(a_quiet_child_is_unseen_until_it_is_reaped),
     cmocka_unit_test(a_quiet_child_can_fork_ordinary_ones),
     cmocka_unit_test(a_robust_word_wakes_its_waiter_when_its_owner_is_killed),
-#endif
     cmocka_unit_test(a_futex_wait_ends_for_each_of_its_reasons),
     cmocka_unit_test(threads_are_counted),
     cmocka_unit_test(descriptors_are_moved_above_the_standard_ones),
