@@ -6,15 +6,16 @@
  * arguments, below mproc's own sources. Prints the ten largest and the totals. A file that cannot be read is reported,
  * the others are counted, and the exit status is 1.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <limits.h>
 #include <mproc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef WORD_COUNT_DEFAULT
@@ -69,6 +70,12 @@ struct list {
     size_t count, capacity;
 };
 
+static int complain(const char *path)
+{
+    fprintf(stderr, "word_count: %s: %s\n", path, strerror(errno));
+    return 1;
+}
+
 static void add(struct list *list, const char *path)
 {
     if (list->count == list->capacity) {
@@ -82,23 +89,46 @@ static void add(struct list *list, const char *path)
     snprintf(list->files[list->count++].path, PATH_MAX, "%s", path);
 }
 
-static int find_files(char **paths, struct list *list)
+static int find_files(const char *path, struct list *list);
+
+static int find_below(const char *path, struct list *list)
 {
+    DIR *folder = opendir(path);
+    if (!folder)
+        return complain(path);
     int unreadable = 0;
-    FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
-    for (FTSENT *entry; tree && (entry = fts_read(tree));) {
-        if (entry->fts_level > 0 && entry->fts_name[0] == '.')
-            fts_set(tree, entry, FTS_SKIP);
-        else if (entry->fts_info == FTS_F)
-            add(list, entry->fts_path);
-        else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS) {
-            fprintf(stderr, "word_count: %s: %s\n", entry->fts_path, strerror(entry->fts_errno));
-            unreadable = 1;
-        }
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        char below[PATH_MAX];
+        if (entry->d_name[0] == '.')
+            continue;
+        if (snprintf(below, sizeof below, "%s/%s", path, entry->d_name) < (int)sizeof below)
+            unreadable |= find_files(below, list);
     }
-    if (tree)
-        fts_close(tree);
+    closedir(folder);
     return unreadable;
+}
+
+/* Symbolic links below a folder are left alone, so that no file is counted twice. */
+static int find_files(const char *path, struct list *list)
+{
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return complain(path);
+    if (S_ISREG(status.st_mode))
+        add(list, path);
+    return S_ISDIR(status.st_mode) ? find_below(path, list) : 0;
+}
+
+/* One that was named: a link is followed, and what is neither file nor folder is left to the task to read or refuse. */
+static int find_named(const char *path, struct list *list)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return complain(path);
+    if (S_ISDIR(status.st_mode))
+        return find_below(path, list);
+    add(list, path);
+    return 0;
 }
 
 /* ---- what came out */
@@ -188,9 +218,10 @@ int main(int argc, char **argv)
             return usage();
     }
 
-    char *repository[] = { (char *)WORD_COUNT_DEFAULT, NULL };
     struct list list = { 0 };
-    int unreadable = find_files(optind < argc ? argv + optind : repository, &list);
+    int unreadable = optind == argc ? find_named(WORD_COUNT_DEFAULT, &list) : 0;
+    for (int i = optind; i < argc; i++)
+        unreadable |= find_named(argv[i], &list);
 
     struct mproc_error error;
     mproc_pool *pool;

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1 };
+
 static long futex(void *word, int operation, uint32_t value, const struct timespec *timeout)
 {
     return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
@@ -26,7 +28,7 @@ void os_futex_wake(_Atomic uint32_t *word, int count)
 
 int os_robust_register(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride)
 {
-    _Static_assert(sizeof(struct os_robust_list) == sizeof(struct robust_list_head), "the kernel's layout");
+    _Static_assert(sizeof(struct os_robust_list) == 3 * sizeof(long), "the kernel's struct robust_list_head");
     list->word_offset = offsetof(struct os_robust_word, word);
     list->pending = NULL;
     struct os_robust_word **link = &list->first;

@@ -2,9 +2,12 @@
 #ifndef OS_FUTEX_H
 #define OS_FUTEX_H
 
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>
+
+/* The kernel's bits in a robust word; <linux/futex.h> is not there with every libc. */
+#define FUTEX_WAITERS 0x80000000u
+#define FUTEX_OWNER_DIED 0x40000000u
 
 /* Sleeps while *word is expected. Returns 0 when woken (or for no reason at all: look at the word again), -EAGAIN if
  * the word was something else, -EINTR after a signal, -ETIMEDOUT after `timeout` nanoseconds (negative: never). */
@@ -15,7 +18,7 @@ void os_futex_wake(_Atomic uint32_t *word, int count);
 
 /* Words whose waiters the kernel wakes when the calling thread dies.
  *
- * A robust word holds the thread's id (FUTEX_TID_MASK), and FUTEX_WAITERS once someone sleeps on it. If the thread dies
+ * A robust word holds the thread's id, and FUTEX_WAITERS once someone sleeps on it. If the thread dies
  * while that is so, the kernel sets FUTEX_OWNER_DIED in the word and wakes one sleeper; words that hold anything else
  * are left alone. See Documentation/locking/robust-futex-ABI.rst in the kernel's sources: the list is walked by the
  * kernel, so that it works after SIGKILL too. */
