@@ -3,13 +3,14 @@
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: help demo test crash bench install format clean
+.PHONY: help demo test crash bench manual install format clean
 
 help:
 	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
 	@echo 'make test      build and test everything: gcc, clang, sanitizers, valgrind, clang-tidy, installation'
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make bench     measure against the limits of this machine'
+	@echo 'make manual    the reference manual, as HTML and man pages, in build/manual'
 	@echo 'make install   build and install below PREFIX (default /usr/local; DESTDIR is respected)'
 	@echo 'make format    format the sources with clang-format'
 	@echo 'make clean     remove everything that was built'
@@ -38,6 +39,12 @@ bench:
 	@scripts/install-dependencies.sh build
 	@scripts/build.sh release
 	@scripts/bench.sh
+
+manual:
+	@scripts/install-dependencies.sh manual
+	@mkdir -p build
+	doxygen docs/Doxyfile
+	@echo 'Read build/manual/html/index.html'
 
 install:
 	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DMPROC_TESTS=OFF -DMPROC_EXAMPLES=OFF -DMPROC_BENCH=OFF

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing to build ("build") and to test ("test"), on Debian and Ubuntu. Elsewhere it names what is
+# Installs what is missing to build ("build"), to test ("test"), or to make the manual ("manual"), on Debian and Ubuntu. Elsewhere it names what is
 # missing and stops.
 set -eu
 
@@ -45,8 +45,11 @@ for purpose in "$@"; do
             missing_packages="$missing_packages libclang-rt-$version-dev"
         fi
         ;;
+    manual)
+        need doxygen has doxygen
+        ;;
     *)
-        echo "usage: $0 [build] [test]" >&2
+        echo "usage: $0 [build] [test] [manual]" >&2
         exit 2
         ;;
     esac

@@ -8,7 +8,7 @@
 
 #include <mproc/export.h>
 
-/* The one list of mproc's own codes: name, value, text. */
+/** The one list of mproc's own codes: name, value, text. */
 #define MPROC_ERROR_MAP(X)                                                                                             \
     X(MPROC_E_UNREGISTERED, -4096, "the task is not registered: write MPROC_TASK(function); after its definition")     \
     X(MPROC_E_DUPLICATE_TASK, -4097, "two tasks are registered under one name: rename one of them")                    \
@@ -45,14 +45,15 @@ MPROC_BEGIN_DECLARATIONS
 
 /** Text of a return value: what was wrong and, for mproc's own codes, what to do.
  *
- * code: any value that an mproc call returned. 0 and positive values have a text too.
+ * - `code`: any value that an mproc call returned. 0 and positive values have a text too.
+ *
  * The text is constant and never freed. Does not block; may be called from any thread and in a forked child, not in a
  * signal handler. Never fails: an unknown code has a text that says so. Since 0.1. */
 MPROC_API const char *mproc_strerror(int code);
 
 /** Name of a return value, such as "MPROC_E_CLOSED" or "ENOMEM"; "unknown" where it has none.
  *
- * code: any value that an mproc call returned. As mproc_strerror otherwise. Since 0.1. */
+ * - `code`: any value that an mproc call returned. As mproc_strerror otherwise. Since 0.1. */
 MPROC_API const char *mproc_error_name(int code);
 
 MPROC_END_DECLARATIONS

@@ -6,36 +6,36 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Every item of a map ends in exactly one of these ways. */
+/** Every item of a map ends in exactly one of these ways. */
 enum mproc_outcome_kind {
-    MPROC_OK = 0,    /* the task returned 0; its result is in the output array */
-    MPROC_FAILED,    /* the task returned something else */
-    MPROC_CRASHED,   /* the worker's process ended while it ran the task: a signal, or exit() */
-    MPROC_CANCELLED, /* the task did not start: the pool was terminated, or a signal interrupted the call */
-    MPROC_LOST       /* the supervisor was killed, or the call was broken off: the task may have run, or in part */
+    MPROC_OK = 0,    /**< the task returned 0; its result is in the output array */
+    MPROC_FAILED,    /**< the task returned something else */
+    MPROC_CRASHED,   /**< the worker's process ended while it ran the task: a signal, or exit() */
+    MPROC_CANCELLED, /**< the task did not start: the pool was terminated, or a signal interrupted the call */
+    MPROC_LOST       /**< the supervisor was killed, or the call was broken off: the task may have run, or in part */
 };
 
-enum { MPROC_MESSAGE_SIZE = 104 }; /* bytes, with the terminating NUL; a longer message is cut */
+enum { MPROC_MESSAGE_SIZE = 104 }; /**< bytes, with the terminating NUL; a longer message is cut */
 
-/* How one item ended. Fields that do not belong to the kind are 0. */
+/** How one item ended. Fields that do not belong to the kind are 0. */
 struct mproc_outcome {
     enum mproc_outcome_kind kind;
-    int code;                         /* MPROC_FAILED: what the task returned */
-    int signal;                       /* MPROC_CRASHED: the signal that ended the worker, or 0 if it called exit */
-    int exit_status;                  /* MPROC_CRASHED with signal 0: the status that it exited with */
-    pid_t pid;                        /* MPROC_FAILED, MPROC_CRASHED: the process that ran the task */
-    char message[MPROC_MESSAGE_SIZE]; /* MPROC_FAILED: what the task said with mproc_task_fail, or "" */
+    int code;                         /**< MPROC_FAILED: what the task returned */
+    int signal;                       /**< MPROC_CRASHED: the signal that ended the worker, or 0 if it called exit */
+    int exit_status;                  /**< MPROC_CRASHED with signal 0: the status that it exited with */
+    pid_t pid;                        /**< MPROC_FAILED, MPROC_CRASHED: the process that ran the task */
+    char message[MPROC_MESSAGE_SIZE]; /**< MPROC_FAILED: what the task said with mproc_task_fail, or "" */
 };
 
-enum { MPROC_ERROR_MESSAGE_SIZE = 320 }; /* bytes, with the terminating NUL */
+enum { MPROC_ERROR_MESSAGE_SIZE = 320 }; /**< bytes, with the terminating NUL */
 
-/* Detail on a call that did not wholly succeed. The caller owns it; a call that is given one fills it entirely when it
+/** Detail on a call that did not wholly succeed. The caller owns it; a call that is given one fills it entirely when it
  * returns something other than 0, and leaves it alone when it returns 0. */
 struct mproc_error {
-    int code;                     /* what the call returned: negative, or the number of items that did not succeed */
-    size_t item;                  /* lowest index of an item that did not succeed, or SIZE_MAX if there is none */
-    struct mproc_outcome outcome; /* how that item ended; zeroed if there is none */
-    char message[MPROC_ERROR_MESSAGE_SIZE]; /* a sentence that names what was wrong, and what to do */
+    int code;                     /**< what the call returned: negative, or the number of items that did not succeed */
+    size_t item;                  /**< lowest index of an item that did not succeed, or SIZE_MAX if there is none */
+    struct mproc_outcome outcome; /**< how that item ended; zeroed if there is none */
+    char message[MPROC_ERROR_MESSAGE_SIZE]; /**< a sentence that names what was wrong, and what to do */
 };
 
 MPROC_BEGIN_DECLARATIONS
@@ -47,8 +47,9 @@ MPROC_API const char *mproc_outcome_name(enum mproc_outcome_kind kind);
 
 /** Writes an outcome as a phrase, such as "crashed: Segmentation fault (signal 11) in process 4711".
  *
- * outcome: what to describe; NULL is -EINVAL.
- * text, size: buffer of the caller and its size in bytes; the phrase is cut to fit and always ends in a NUL.
+ * - `outcome`: what to describe; NULL is -EINVAL.
+ * - `text`, `size`: buffer of the caller and its size in bytes; the phrase is cut to fit and always ends in a NUL.
+ *
  * Returns the phrase's whole length in bytes without the NUL (as snprintf does), or -EINVAL if outcome is NULL or size
  * is not 0 while text is NULL. Does not block; may be called from any thread and in a forked child, not in a signal
  * handler. Since 0.1. */

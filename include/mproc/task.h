@@ -18,20 +18,20 @@
 #include <mproc/export.h>
 #include <stddef.h>
 
-/* Any function, whatever its type: only ever cast to, compared, and cast back. */
+/** Any function, whatever its type: only ever cast to, compared, and cast back. */
 typedef void mproc_function(void);
 
-/* One registered task. MPROC_TASK makes it, static and writable. The library owns the last two fields from
+/** One registered task. MPROC_TASK makes it, static and writable. The library owns the last two fields from
  * registration until the module that holds the struct is unloaded. */
 struct mproc_task {
-    const char *name;                             /* unique in the program */
-    mproc_function *function;                     /* the task itself, as it is passed to mproc_map */
-    int (*call)(const void *input, void *output); /* calls the task with its own types */
-    size_t input_size, output_size;               /* bytes, or 0, 0 if they were not stated */
-    const char *file;                             /* where it was registered, for messages */
+    const char *name;                             /**< unique in the program */
+    mproc_function *function;                     /**< the task itself, as it is passed to mproc_map */
+    int (*call)(const void *input, void *output); /**< calls the task with its own types */
+    size_t input_size, output_size;               /**< bytes, or 0, 0 if they were not stated */
+    const char *file;                             /**< where it was registered, for messages */
     int line;
-    unsigned long order;     /* the library's: the how-manyeth registration this was */
-    struct mproc_task *next; /* the library's */
+    unsigned long order;     /**< the library's: the how-manyeth registration this was */
+    struct mproc_task *next; /**< the library's */
 };
 
 MPROC_BEGIN_DECLARATIONS
@@ -39,7 +39,8 @@ MPROC_BEGIN_DECLARATIONS
 /** Registers a task. MPROC_TASK does this when the program or the shared library is loaded; call it for a language
  * that has no constructors.
  *
- * task: filled but for its last two fields; it must stay where it is until mproc_task_unregister. Not copied.
+ * - `task`: filled but for its last two fields; it must stay where it is until mproc_task_unregister. Not copied.
+ *
  * Returns 0; or -EINVAL if task, its name, its function or its call is NULL, or if it is registered already. A name
  * that is taken is found when a pool opens or is used, since a constructor has nobody to tell: the call then returns
  * MPROC_E_DUPLICATE_TASK and names both places.
@@ -56,8 +57,9 @@ MPROC_API void mproc_task_unregister(struct mproc_task *task);
  *
  *     return mproc_task_fail(errno, "cannot open %s: %s", path, strerror(errno));
  *
- * code: what the task will return. If the task returns 0 in the end, the message is dropped.
- * format: as printf; the message is cut to MPROC_MESSAGE_SIZE - 1 bytes.
+ * - `code`: what the task will return. If the task returns 0 in the end, the message is dropped.
+ * - `format`: as printf; the message is cut to MPROC_MESSAGE_SIZE - 1 bytes.
+ *
  * Called outside a task (the function was called directly, or from a thread that the task started) it only returns
  * code. Does not block; may be called from any thread, not in a signal handler. Never fails. Since 0.1. */
 MPROC_API int mproc_task_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -4,7 +4,7 @@
 
 #include <mproc/export.h>
 
-/* Version of the headers that a program was compiled with. CMakeLists.txt reads it from here. */
+/** Version of the headers that a program was compiled with. CMakeLists.txt reads it from here. */
 #define MPROC_VERSION_MAJOR 0
 #define MPROC_VERSION_MINOR 1
 #define MPROC_VERSION_PATCH 0

@@ -258,12 +258,13 @@ int mproc_map_with(mproc_pool *handle, const struct mproc_map_arguments *argumen
     memcpy(&map, arguments, arguments->size);
     const struct mproc_task *task = NULL;
     int err = find_task(&map, &task);
-    if (!err && map.n > 0)
-        err = check_arrays(&map, task);
+    if (err || !task)
+        return err;
+    err = map.n > 0 ? check_arrays(&map, task) : 0;
     if (err || (!handle && map.n == 0))
         return err;
 
-    struct pool *pool;
+    struct pool *pool = NULL;
     if (!handle)
         err = default_pool_acquire(&handle, &pool, map.error);
     else if ((err = handle_acquire(handle, &pool)) != 0)

@@ -181,7 +181,7 @@ int mproc_pool_open_with(const struct mproc_pool_open_arguments *arguments)
     memcpy(&full, arguments, arguments->size);
     if (!full.pool)
         return report(full.error, -EINVAL, "mproc_pool_open: the place for the pool is NULL");
-    struct pool *pool;
+    struct pool *pool = NULL;
     int err = pool_create(&pool, &full);
     if (err)
         return err;
@@ -206,7 +206,7 @@ static bool is_own_task(const struct pool *pool)
 
 static int close_with(mproc_pool *handle, void (*before_waiting)(struct pool *pool))
 {
-    struct pool *pool;
+    struct pool *pool = NULL;
     if (!handle)
         return 0;
     int err = handle_acquire(handle, &pool);
