@@ -26,11 +26,9 @@ enum { UNIT_FREE = 0, UNIT_CLAIMED = 1, UNIT_HEAD = 2, UNIT_STATE = 3, UNIT_TOUC
 #define UNIT_BYTES ((size_t)64 << 10)
 #define LARGE_BLOCK_BYTES ((size_t)64 << 20)
 
-#if OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER
-#define RESERVE_MOST ((size_t)64 << 30)
-#else
 #define RESERVE_MOST ((size_t)1 << 40)
-#endif
+#define RESERVE_SANITIZER ((size_t)64 << 30)
+#define RESERVE_VALGRIND ((size_t)4 << 30)
 #define RESERVE_LEAST ((size_t)4 << 20)
 
 struct heap {
@@ -61,6 +59,14 @@ static void format(struct heap_shared *shared, void *base, size_t size)
     atomic_store_explicit(&shared->used_end, shared->geometry.first_unit, memory_order_relaxed);
 }
 
+/* Tools that keep a record of every byte of address space cannot do so for all of it. */
+static size_t reserve_most(void)
+{
+    if (os_under_valgrind())
+        return RESERVE_VALGRIND;
+    return OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER ? RESERVE_SANITIZER : RESERVE_MOST;
+}
+
 /* Threads that come at the same time may each reserve one; the first to publish wins, the others unmap theirs. */
 static struct heap_shared *heap(void)
 {
@@ -69,7 +75,7 @@ static struct heap_shared *heap(void)
         return shared;
     void *base;
     size_t size;
-    if (os_map_reserve(RESERVE_MOST, RESERVE_LEAST, &base, &size) != 0)
+    if (os_map_reserve(reserve_most(), RESERVE_LEAST, &base, &size) != 0)
         return NULL;
     if (os_map_populate(base, os_page_size()) != 0) {
         os_map_unreserve(base, size);

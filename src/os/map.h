@@ -22,4 +22,7 @@ void os_map_release(void *address, size_t size);
 
 size_t os_page_size(void);
 
+/* True if the program runs under valgrind. */
+bool os_under_valgrind(void);
+
 #endif
