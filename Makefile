@@ -2,13 +2,15 @@
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
+SECONDS ?= 120
 
-.PHONY: help demo test crash bench manual install format clean
+.PHONY: help demo test crash soak bench manual install format clean
 
 help:
 	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
 	@echo 'make test      build and test everything: gcc, clang, sanitizers, valgrind, clang-tidy, installation'
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
+	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
 	@echo 'make bench     measure against the limits of this machine'
 	@echo 'make manual    the reference manual, as HTML and man pages, in build/manual'
 	@echo 'make install   build and install below PREFIX (default /usr/local; DESTDIR is respected)'
@@ -34,6 +36,11 @@ crash:
 	MPROC_CRASH_ALL=1 HARNESS_VERBOSE=1 LD_BIND_NOW=1 \
 	  GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000 \
 	  build/release/tests/test_map_steps
+
+soak:
+	@scripts/install-dependencies.sh build test
+	@scripts/build.sh release
+	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_soak
 
 bench:
 	@scripts/install-dependencies.sh build

@@ -161,10 +161,16 @@ static uint32_t find_and_claim(struct heap_shared *shared, uint32_t count, uint6
     }
 }
 
+/* The kernel answers a request for more than there is not with an error but by killing some process. */
+static bool is_too_much(size_t size)
+{
+    return size >= LARGE_BLOCK_BYTES && size > os_memory_available();
+}
+
 void *heap_allocate(size_t size, bool present)
 {
     struct heap_shared *shared = heap();
-    if (!shared || size > shared->geometry.size)
+    if (!shared || size > shared->geometry.size || (present && is_too_much(size)))
         return NULL;
     uint32_t count = size ? (uint32_t)((size + UNIT_BYTES - 1) / UNIT_BYTES) : 1;
     uint64_t touched;

@@ -10,7 +10,8 @@
 #include <stddef.h>
 
 /* Allocates a block; its contents are unspecified. Pages that were never touched are made present first if `present`,
- * so that using the block cannot fail later; otherwise they are on first touch.
+ * so that using the block cannot fail later, and a block larger than the memory that is available is refused; otherwise
+ * pages become present on first touch.
  * Returns the block, aligned to 64 KiB, or NULL where there is no room or no memory. Lock-free: a thread only tries
  * again because another one got on. Any thread; any process of the family. */
 void *heap_allocate(size_t size, bool present);

@@ -116,6 +116,24 @@ void os_map_release(void *address, size_t size)
     madvise(address, size, MADV_REMOVE);
 }
 
+static bool find_kilobytes(const char *text, const char *name, size_t *bytes)
+{
+    const char *at = strstr(text, name);
+    if (!at)
+        return false;
+    *bytes = strtoull(at + strlen(name), NULL, 10) * 1024;
+    return true;
+}
+
+size_t os_memory_available(void)
+{
+    char text[4096];
+    size_t available, swap;
+    if (os_read_file("/proc/meminfo", text, sizeof text) <= 0 || !find_kilobytes(text, "\nMemAvailable:", &available))
+        return SIZE_MAX;
+    return find_kilobytes(text, "\nSwapFree:", &swap) ? available + swap : available;
+}
+
 bool os_under_valgrind(void)
 {
     /* Its header, with the documented way to ask, is not everywhere; what it preloads into every program gives it away.

@@ -22,6 +22,10 @@ void os_map_release(void *address, size_t size);
 
 size_t os_page_size(void);
 
+/* Bytes that can be allocated without driving the system out of memory, as far as the kernel can tell: free,
+ * reclaimable and swap. SIZE_MAX where it doesn't tell. */
+size_t os_memory_available(void);
+
 /* True if the program runs under valgrind. */
 bool os_under_valgrind(void);
 

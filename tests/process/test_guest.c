@@ -538,6 +538,16 @@ static void no_memory_left_is_an_error_and_costs_nothing_else(void **state)
     assert_int_equal(in_child(without_memory), 0);
 }
 
+static void more_memory_than_there_is_is_an_error_at_once(void **state)
+{
+    (void)state;
+    static struct large in[1], out[1];
+    mproc_pool *pool = open_pool(1);
+    assert_int_equal(mproc_map(pool, take_large, in, out, 200000), -ENOMEM); /* 400 GB, which are not there either */
+    check_works(pool);
+    assert_int_equal(mproc_pool_close(pool), 0);
+}
+
 static int with_small_files(void)
 {
     mproc_pool *pool;
@@ -587,6 +597,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_pool_that_cannot_replace_its_workers_says_so),
     cmocka_unit_test(no_descriptors_left_is_an_error),
     cmocka_unit_test(no_memory_left_is_an_error_and_costs_nothing_else),
+    cmocka_unit_test(more_memory_than_there_is_is_an_error_at_once),
     cmocka_unit_test(a_limit_on_file_sizes_is_respected),
     cmocka_unit_test(too_many_pools_are_refused),
 };

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "memory/heap.h"
+#include "os/map.h"
 #include "os/sanitizer.h"
 
 #include <signal.h>
@@ -144,6 +145,19 @@ static void what_does_not_fit_is_refused(void **state)
     heap_free(block);
 }
 
+static void more_than_there_is_memory_is_refused_at_once(void **state)
+{
+    (void)state;
+    size_t available = os_memory_available();
+    assert_true(available > (size_t)64 << 20 && available < SIZE_MAX);
+    assert_null(heap_allocate(2 * available, true));
+    void *block = heap_allocate(2 * available, false); /* address space is another matter */
+    if (!OS_ADDRESS_SANITIZER)
+        assert_non_null(block);
+    heap_free(block);
+    assert_int_equal(heap_bytes_in_use(), 0);
+}
+
 static void a_small_address_space_makes_a_small_heap_that_can_be_full(void **state)
 {
     (void)state;
@@ -171,6 +185,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_block_can_be_freed_by_another_process),
     cmocka_unit_test(large_blocks_go_back_to_the_kernel),
     cmocka_unit_test(what_does_not_fit_is_refused),
+    cmocka_unit_test(more_than_there_is_memory_is_refused_at_once),
     cmocka_unit_test(a_small_address_space_makes_a_small_heap_that_can_be_full),
 };
 
