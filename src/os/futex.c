@@ -2,7 +2,6 @@
 #include "os/futex.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -39,16 +38,4 @@ int os_robust_register(struct os_robust_list *list, struct os_robust_word *words
     }
     *link = (struct os_robust_word *)list; /* the kernel stops where the list comes back to its head */
     return syscall(SYS_set_robust_list, list, sizeof *list) == 0 ? 0 : -errno;
-}
-
-void os_robust_release(struct os_robust_list *list, struct os_robust_word *word)
-{
-    /* The kernel looks at `pending` in this very thread's memory when the thread has died, so the compiler's order is
-     * all that matters: pending is set before the word becomes 0 and cleared after the wake. */
-    list->pending = word;
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_exchange_explicit(&word->word, 0, memory_order_seq_cst);
-    os_futex_wake(&word->word, INT_MAX);
-    atomic_signal_fence(memory_order_seq_cst);
-    list->pending = NULL;
 }

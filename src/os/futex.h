@@ -8,6 +8,7 @@
 /* The kernel's bits in a robust word; <linux/futex.h> is not there with every libc. */
 #define FUTEX_WAITERS 0x80000000u
 #define FUTEX_OWNER_DIED 0x40000000u
+#define FUTEX_TID_MASK 0x3fffffffu
 
 /* Sleeps while *word is expected. Returns 0 when woken (or for no reason at all: look at the word again), -EAGAIN if
  * the word was something else, -EINTR after a signal, -ETIMEDOUT after `timeout` nanoseconds (negative: never). */
@@ -16,12 +17,12 @@ int os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t timeout);
 /* Wakes at most `count` sleepers. Harmless on any mapped address. */
 void os_futex_wake(_Atomic uint32_t *word, int count);
 
-/* Words whose waiters the kernel wakes when the calling thread dies.
+/* Words that the kernel marks, and whose sleepers it wakes, when the calling thread dies.
  *
- * A robust word holds the thread's id, and FUTEX_WAITERS once someone sleeps on it. If the thread dies
- * while that is so, the kernel sets FUTEX_OWNER_DIED in the word and wakes one sleeper; words that hold anything else
- * are left alone. See Documentation/locking/robust-futex-ABI.rst in the kernel's sources: the list is walked by the
- * kernel, so that it works after SIGKILL too. */
+ * A robust word holds the thread's id in FUTEX_TID_MASK, and FUTEX_WAITERS once someone sleeps on it. If the thread
+ * dies, in whatever way, the kernel takes the id out, sets FUTEX_OWNER_DIED and wakes one sleeper, all in one step for
+ * whoever changes the word by compare-and-swap; a word that holds no id, or another one, is left alone. See
+ * Documentation/locking/robust-futex-ABI.rst in the kernel's sources. */
 struct os_robust_word {
     struct os_robust_word *next; /* written by the owning thread only */
     _Atomic uint32_t word;
@@ -36,9 +37,5 @@ struct os_robust_list {
 /* Makes words[0 .. count - 1], `stride` bytes apart, the calling thread's robust words, in place of any list that libc
  * had registered for this thread. The list and the words must outlive the thread. Returns 0 or -errno. */
 int os_robust_register(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride);
-
-/* Sets the word, which is the calling thread's, to 0 and wakes its sleepers, such that a death between the two steps
- * still wakes one. */
-void os_robust_release(struct os_robust_list *list, struct os_robust_word *word);
 
 #endif

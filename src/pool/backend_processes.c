@@ -25,10 +25,11 @@ static struct recovery *recovery;
 static int begin(void *pool)
 {
     struct pool_shared *shared = pool;
-    shared->pending_word = (uint32_t)getpid();
-    recovery = recovery_create(shared, &robust);
+    recovery = recovery_create(shared);
     if (!recovery)
         return -ENOMEM;
+    for (int i = 0; i < POOL_JOBS; i++)
+        atomic_store(&shared->jobs[i].waiting.word, (uint32_t)getpid() | JOB_OVER);
     return os_robust_register(&robust, &shared->jobs[0].waiting, POOL_JOBS, sizeof shared->jobs[0]);
 }
 

@@ -72,7 +72,8 @@ static int start(struct pool *pool, const struct mproc_pool_open_arguments *argu
     memset(pool->shared, 0, size);
     pool->shared->workers = pool->workers;
     pool->shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
-    pool->shared->pending_word = 1;
+    for (int i = 0; i < POOL_JOBS; i++)
+        atomic_store(&pool->shared->jobs[i].waiting.word, 1 | JOB_OVER);
 
     sigset_t mask;
     os_signals_block(&mask); /* signals are for the program's own threads */
@@ -94,16 +95,19 @@ static int stop(struct pool *pool)
     return 0;
 }
 
-/* There is no supervisor whose end would tell the callers, so they are told by hand. The lock keeps the jobs. */
+/* Does by hand what the kernel does when a supervisor dies: whoever waits, or is about to, is told. The lock keeps the
+ * jobs. */
 static void break_off(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->shared->state, POOL_TERMINATING);
-    for (uint64_t active = atomic_load(&pool->shared->active); active; active &= active - 1) {
-        struct job_slot *slot = &pool->shared->jobs[__builtin_ctzll(active)];
-        job_cancel(slot->job);
+    uint64_t active = atomic_load(&pool->shared->active);
+    for (int i = 0; i < POOL_JOBS; i++) {
+        struct job_slot *slot = &pool->shared->jobs[i];
+        if (active >> i & 1)
+            job_cancel(slot->job);
         uint32_t seen = atomic_load(&slot->waiting.word);
-        while (seen != 0 && !atomic_compare_exchange_weak(&slot->waiting.word, &seen, seen | FUTEX_OWNER_DIED)) {
+        while (!atomic_compare_exchange_weak(&slot->waiting.word, &seen, (seen & FUTEX_WAITERS) | JOB_OVER)) {
         }
         os_futex_wake(&slot->waiting.word, INT_MAX);
     }

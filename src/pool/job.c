@@ -80,7 +80,7 @@ struct range job_cancel(struct job *job)
 
 void job_announce(struct job_slot *slot)
 {
-    uint32_t before = atomic_exchange_explicit(&slot->waiting.word, 0, memory_order_seq_cst);
+    uint32_t before = atomic_fetch_or_explicit(&slot->waiting.word, JOB_OVER, memory_order_seq_cst);
     if (before & FUTEX_WAITERS)
         os_futex_wake(&slot->waiting.word, INT_MAX);
 }

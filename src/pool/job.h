@@ -22,7 +22,8 @@ bool job_is_done(const struct job *job, unsigned workers);
 /* Empties the sources, so that no more items start; returns what was left in the first. */
 struct range job_cancel(struct job *job);
 
-/* Wakes the caller that waits for the job. For workers; the supervisor has to use os_robust_release. */
+/* Says that the job is over, and wakes the caller that waits for it. A worker that dies between the two leaves the
+ * waking to the supervisor (announce_again in recovery.c), the supervisor leaves it to the kernel. */
 void job_announce(struct job_slot *slot);
 
 #endif

@@ -118,7 +118,11 @@ static struct job *publish_job(struct pool *pool, const struct mproc_map_argumen
     job->chunk = (uint32_t)(map->chunk < CLAIM_ITEMS_MAX ? map->chunk : CLAIM_ITEMS_MAX);
     job->index = index;
     atomic_store_explicit(&job->sources[0], range_pack((struct range) { 0, job->n }), memory_order_relaxed);
-    atomic_store_explicit(&slot->waiting.word, pool->shared->pending_word, memory_order_relaxed);
+    /* Not if the supervisor's id is gone: it has died, and there will be nobody to say so. */
+    uint32_t seen = atomic_load_explicit(&slot->waiting.word, memory_order_relaxed);
+    while ((seen & FUTEX_TID_MASK) &&
+           !atomic_compare_exchange_weak(&slot->waiting.word, &seen, seen & FUTEX_TID_MASK)) {
+    }
     /* Sequentially consistent: see worker.c, visit; and a release of all of the above. */
     atomic_fetch_or(&pool->shared->active, UINT64_C(1) << index);
     worker_call(pool->shared, job->n < pool->workers ? job->n : pool->workers);
@@ -131,9 +135,7 @@ static int wait_for_job(struct pool *pool, struct job_slot *slot)
     _Atomic uint32_t *word = &slot->waiting.word;
     int64_t deadline = pool->shared->spin ? os_now() + pool->shared->spin : 0;
     uint32_t seen;
-    while ((seen = atomic_load_explicit(word, memory_order_acquire)) != 0) {
-        if (seen & FUTEX_OWNER_DIED)
-            return MPROC_E_SUPERVISOR_DIED;
+    while (!((seen = atomic_load_explicit(word, memory_order_acquire)) & JOB_OVER)) {
         if (deadline) {
             for (int i = 0; i < 16 && atomic_load_explicit(word, memory_order_relaxed) == seen; i++)
                 os_cpu_relax();
@@ -146,7 +148,7 @@ static int wait_for_job(struct pool *pool, struct job_slot *slot)
         if (os_futex_wait(word, seen | FUTEX_WAITERS, -1) == -EINTR)
             return -EINTR;
     }
-    return 0;
+    return seen & FUTEX_TID_MASK ? 0 : MPROC_E_SUPERVISOR_DIED;
 }
 
 /* Why the wait broke off, now that it has. */

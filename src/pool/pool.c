@@ -162,10 +162,12 @@ void pool_leave_job(struct pool *pool, unsigned index)
         os_cpu_relax();
         visitors = pool_job_has_visitors(pool, index);
     }
-    if (visitors)
+    if (visitors) {
         pool->jobs_retired |= UINT64_C(1) << index;
-    else
+        pthread_cond_signal(&pool->job_freed); /* someone who waits for a place has to look from time to time now */
+    } else {
         free_job(pool, index);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -29,18 +29,15 @@ struct entries {
 
 struct recovery {
     struct pool_shared *pool;
-    struct os_robust_list *robust;
     struct entries unresolved; /* claims in CLAIM_INTENT of workers that died */
     struct entries returned;   /* the third place: ranges that wait for an empty source */
 };
 
-struct recovery *recovery_create(struct pool_shared *pool, struct os_robust_list *robust)
+struct recovery *recovery_create(struct pool_shared *pool)
 {
     struct recovery *recovery = calloc(1, sizeof *recovery);
-    if (recovery) {
+    if (recovery)
         recovery->pool = pool;
-        recovery->robust = robust;
-    }
     return recovery;
 }
 
@@ -258,7 +255,7 @@ static void announce_again(struct recovery *recovery)
     uint64_t active = atomic_load_explicit(&recovery->pool->active, memory_order_seq_cst);
     for (; active; active &= active - 1) {
         struct job_slot *slot = &recovery->pool->jobs[__builtin_ctzll(active)];
-        if (atomic_load_explicit(&slot->waiting.word, memory_order_seq_cst) == 0)
+        if (atomic_load_explicit(&slot->waiting.word, memory_order_seq_cst) & JOB_OVER)
             os_futex_wake(&slot->waiting.word, INT_MAX);
     }
 }
@@ -280,7 +277,7 @@ static void leave_job(struct recovery *recovery, unsigned index, pid_t pid, int 
     atomic_store_explicit(&slot->claim, 0, memory_order_relaxed);
     if (atomic_load_explicit(&pool->active, memory_order_seq_cst) >> (in_job - 1) & 1 &&
         job_is_done(job_slot->job, pool->workers))
-        os_robust_release(recovery->robust, &job_slot->waiting);
+        job_announce(job_slot);
     atomic_store_explicit(&slot->job, 0, memory_order_seq_cst);
 }
 

@@ -5,15 +5,14 @@
 #ifndef POOL_RECOVERY_H
 #define POOL_RECOVERY_H
 
-#include "os/futex.h"
 #include "pool/shared.h"
 
 #include <sys/types.h>
 
 struct recovery;
 
-/* For one pool. `robust` holds the words of the pool's jobs. Returns NULL if there is no memory. */
-struct recovery *recovery_create(struct pool_shared *pool, struct os_robust_list *robust);
+/* For one pool. Returns NULL if there is no memory. */
+struct recovery *recovery_create(struct pool_shared *pool);
 
 /* Settles what the dead worker of a slot had in hand: charges the item that it was running with the crash, and gives
  * back what it had taken beyond. `status` is that of waitpid. Ends the process where there is no memory left, which the

@@ -128,9 +128,14 @@ struct job {
     } tallies[];
 };
 
+/* Set in job_slot.waiting when there is nothing to wait for any more. The bit is the kernel's: it sets the same one. */
+#define JOB_OVER FUTEX_OWNER_DIED
+
 struct job_slot {
-    /* A robust word of the supervisor's: its thread id (threads: 1) while the caller has to wait, 0 when the job is
-     * done, and FUTEX_OWNER_DIED by the kernel when the supervisor has died. */
+    /* A robust word of the supervisor's. Always holds its thread id (threads: 1), until the kernel takes it out because
+     * the supervisor has died: so a caller that comes after that death sees it too. JOB_OVER is set by whoever finds
+     * the job done, or by the kernel; and cleared by the next job's caller, by compare-and-swap, as long as the id is
+     * there. */
     _Alignas(64) struct os_robust_word waiting;
     struct job *job; /* written by the caller while the job is not active */
 };
@@ -149,8 +154,7 @@ enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS
 struct pool_shared {
     /* Constant. */
     uint32_t workers;
-    int64_t spin;          /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
-    uint32_t pending_word; /* what a job's `waiting` holds while the job runs; set by the supervisor as it begins */
+    int64_t spin; /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
 
     /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS by the
      * supervisor, after `reason`. */
