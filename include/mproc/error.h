@@ -51,7 +51,8 @@ MPROC_BEGIN_DECLARATIONS
  * signal handler. Never fails: an unknown code has a text that says so. Since 0.1. */
 MPROC_API const char *mproc_strerror(int code);
 
-/** Name of a return value, such as "MPROC_E_CLOSED" or "ENOMEM"; "unknown" where it has none.
+/** Name of a return value, such as "MPROC_E_CLOSED" or "ENOMEM"; "success" for 0, "unsuccessful items" for a count,
+ * "unknown" for any other number.
  *
  * - `code`: any value that an mproc call returned. As mproc_strerror otherwise. Since 0.1. */
 MPROC_API const char *mproc_error_name(int code);

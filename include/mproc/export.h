@@ -6,6 +6,10 @@
 #error "mproc needs a compiler with the GNU extensions: gcc or clang"
 #endif
 
+#if !defined(__cplusplus) && __STDC_VERSION__ < 201112L
+#error "mproc needs C11 or newer: compile with -std=c11 or -std=gnu11"
+#endif
+
 #define MPROC_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus

@@ -58,7 +58,7 @@ MPROC_API void mproc_task_unregister(struct mproc_task *task);
  *     return mproc_task_fail(errno, "cannot open %s: %s", path, strerror(errno));
  *
  * - `code`: what the task will return. If the task returns 0 in the end, the message is dropped.
- * - `format`: as printf; the message is cut to MPROC_MESSAGE_SIZE - 1 bytes.
+ * - `format`: as printf; a message of more than MPROC_MESSAGE_SIZE - 1 bytes is cut and ends in "...".
  *
  * Called outside a task (the function was called directly, or from a thread that the task started) it only returns
  * code. Does not block; may be called from any thread, not in a signal handler. Never fails. Since 0.1. */
@@ -78,6 +78,8 @@ MPROC_END_DECLARATIONS
 
 #define MPROC_TASK_CHOOSE_(a, b, c, macro, ...) macro
 #define MPROC_TASK_PLAIN_(f) MPROC_TASK_DEFINE_(f, 0, 0)
+#define MPROC_TASK_BAD_(...)                                                                                           \
+    _Static_assert(0, "MPROC_TASK takes a function, or a function and the types of its input and its output")
 
 #ifndef __cplusplus
 

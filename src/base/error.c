@@ -67,6 +67,8 @@ const char *mproc_strerror(int code)
 
 const char *mproc_error_name(int code)
 {
+    if (code >= 0)
+        return code == 0 ? "success" : "unsuccessful items";
     for (int i = 0; i < OWN_CODES; i++)
         if (own_codes[i].code == code)
             return own_codes[i].name;

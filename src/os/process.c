@@ -79,17 +79,30 @@ int os_pidfd_kill(int pidfd, int signal)
 
 int os_reap(pid_t pid)
 {
-    int result;
+    int result, status;
     do
-        result = waitpid(pid, NULL, __WALL);
+        result = waitpid(pid, &status, __WALL);
     while (result < 0 && errno == EINTR);
-    return result == pid ? 0 : -errno;
+    return result == pid ? status : -errno;
+}
+
+void os_reap_ending(pid_t pid)
+{
+    for (int attempt = 0; attempt < 500 && waitpid(pid, NULL, __WALL | WNOHANG) == 0; attempt++)
+        os_sleep(200000);
 }
 
 bool os_die_with_parent(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     return getppid() == parent;
+}
+
+bool os_adopts_orphans(void)
+{
+    int subreaper = 0;
+    prctl(PR_GET_CHILD_SUBREAPER, &subreaper, 0, 0, 0);
+    return subreaper || getpid() == 1;
 }
 
 void os_set_name(const char *name)

@@ -25,6 +25,7 @@ static struct recovery *recovery;
 static int begin(void *pool)
 {
     struct pool_shared *shared = pool;
+    shared->supervisor = getpid();
     recovery = recovery_create(shared);
     if (!recovery)
         return -ENOMEM;
@@ -131,12 +132,27 @@ static enum pool_state set_state(struct pool *pool, enum pool_state state)
     return state;
 }
 
+/* Workers whose supervisor was killed became children of this process, and nobody else's. They have closed their files,
+ * as has been seen, and are about to be zombies. */
+static void reap_orphans(const struct pool_shared *shared)
+{
+    for (unsigned slot = 0; slot < shared->workers; slot++) {
+        pid_t pid = (pid_t)atomic_load_explicit(&shared->slots[slot].pid, memory_order_relaxed);
+        if (pid > 0)
+            os_reap_ending(pid);
+    }
+}
+
 static int stop(struct pool *pool)
 {
     bool ended_before = supervisor_has_ended(&pool->supervisor);
     bool orderly = set_state(pool, POOL_CLOSING) == POOL_CLOSING;
-    supervisor_stop(&pool->supervisor, orderly ? CLOSE_PATIENCE : 0);
-    heap_free(pool->shared);
+    bool gone = supervisor_stop(&pool->supervisor, orderly ? CLOSE_PATIENCE : 0);
+    pool_keep_memory_unless(pool, gone);
+    if (pool->supervisor.killed && os_adopts_orphans())
+        reap_orphans(pool->shared);
+    if (gone)
+        heap_free(pool->shared);
     return orderly && ended_before ? MPROC_E_SUPERVISOR_DIED : 0;
 }
 

@@ -57,7 +57,8 @@ void job_settle(struct worker_slot *worker, struct job_tally *tally, uint32_t en
      * between has the supervisor compute the same sum again. */
     atomic_store_explicit(&tally->done, done, memory_order_release);
     atomic_store_explicit(&worker->claim, 0, memory_order_release);
-    /* Only now, with no claim to go with it. */
+    /* Only now, with no claim to go with it, whatever the compiler thinks. */
+    atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&worker->done_before, done, memory_order_relaxed);
 }
 

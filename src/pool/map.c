@@ -1,6 +1,5 @@
 /* mproc_map: checks, the job's memory, the wait, the outcomes. SPDX-License-Identifier: MIT */
 #include "base/report.h"
-#include "memory/heap.h"
 #include "os/clock.h"
 #include "pool/default_pool.h"
 #include "pool/handle.h"
@@ -16,6 +15,9 @@
 #include <mproc/error.h>
 #include <string.h>
 
+/* What a process can address on any machine of today: 56 bits. */
+#define ADDRESS_SPACE ((size_t)1 << 56)
+
 /* ---- what was asked for */
 
 static int check_arrays(const struct mproc_map_arguments *map, const struct mproc_task *task)
@@ -27,8 +29,8 @@ static int check_arrays(const struct mproc_map_arguments *map, const struct mpro
         return report(map->error, -EINVAL, "mproc_map of '%s': the size of an %s element is 0", task->name,
                       map->input_size ? "output" : "input");
     size_t bytes;
-    if (__builtin_mul_overflow(map->n, map->input_size, &bytes) || bytes > PTRDIFF_MAX ||
-        __builtin_mul_overflow(map->n, map->output_size, &bytes) || bytes > PTRDIFF_MAX)
+    if (__builtin_mul_overflow(map->n, map->input_size, &bytes) || bytes > ADDRESS_SPACE ||
+        __builtin_mul_overflow(map->n, map->output_size, &bytes) || bytes > ADDRESS_SPACE)
         return report(map->error, -EOVERFLOW, "mproc_map of '%s': %zu items", task->name, map->n);
     return 0;
 }
@@ -51,12 +53,13 @@ static int check_sizes(const struct mproc_map_arguments *map, const struct mproc
 static int find_task(const struct mproc_map_arguments *map, const struct mproc_task **task)
 {
     const char *name = map->name ? map->name : "?";
-    if (!map->function && !map->name)
-        return report(map->error, -EINVAL, "mproc_map: neither a function nor a name is given");
+    if (!map->function && (!map->name || map->types_checked)) /* only the macro checks types */
+        return report(map->error, -EINVAL, "mproc_map: the task '%s' is NULL", name);
     *task = registry_find(map->function, map->name);
     if (!*task)
         return report_text(map->error, MPROC_E_UNREGISTERED,
-                           "'%s' is not registered as a task: write MPROC_TASK(%s); after its definition", name, name);
+                           "'%s' is not registered as a task: write MPROC_TASK with its name after its definition",
+                           name);
     const struct mproc_task *other = registry_find_namesake(*task);
     if (other)
         return report_text(map->error, MPROC_E_DUPLICATE_TASK,
@@ -78,13 +81,12 @@ static int allocate_job(struct pool *pool, const struct mproc_map_arguments *map
 {
     const struct backend *backend = pool->backend;
     size_t input_bytes = map->n * map->input_size, output_bytes = map->n * map->output_size;
-    bool copy_input = backend->separate_memory && !heap_contains(map->input, input_bytes);
-    bool copy_output = backend->separate_memory && !heap_contains(map->output, output_bytes);
+    bool copy = backend->separate_memory;
     size_t status_at = align_up(job_size(pool->workers));
     size_t input_at = align_up(status_at + map->n);
     size_t output_at, size;
-    if (__builtin_add_overflow(input_at, copy_input ? align_up(input_bytes) : 0, &output_at) ||
-        __builtin_add_overflow(output_at, copy_output ? output_bytes : 0, &size))
+    if (__builtin_add_overflow(input_at, copy ? align_up(input_bytes) : 0, &output_at) ||
+        __builtin_add_overflow(output_at, copy ? output_bytes : 0, &size))
         return -EOVERFLOW;
 
     struct job_memory memory = { backend->allocate(size, true), NULL };
@@ -97,8 +99,8 @@ static int allocate_job(struct pool *pool, const struct mproc_map_arguments *map
     memset(memory.block, 0, input_at);
     struct job *job = memory.block;
     char *base = memory.block;
-    job->input = copy_input ? memcpy(base + input_at, map->input, input_bytes) : map->input;
-    job->output = copy_output ? base + output_at : map->output;
+    job->input = copy ? memcpy(base + input_at, map->input, input_bytes) : map->input;
+    job->output = copy ? base + output_at : map->output;
     job->status = (_Atomic uint8_t *)(base + status_at);
     job->outcomes = memory.outcomes;
     pool->memory[index] = memory;
@@ -193,7 +195,7 @@ static int run_job(struct pool *pool, const struct mproc_map_arguments *map, con
         bool supervisor_gone = err == MPROC_E_SUPERVISOR_DIED;
         if (supervisor_gone) {
             err = reason_of_break(pool, &result.reason);
-            pool->backend->workers_gone(pool);
+            pool_keep_memory_unless(pool, pool->backend->workers_gone(pool));
         }
         result.not_started = break_off_job(pool, job);
     }
@@ -206,7 +208,7 @@ static int run_job(struct pool *pool, const struct mproc_map_arguments *map, con
 
 static int run(struct pool *pool, const struct mproc_map_arguments *map, const struct mproc_task *task)
 {
-    if (!pool->backend)
+    if (!pool->backend || pool_is_running_this(pool)) /* a thread would wait for itself */
         return serial_map(pool, map, task);
     int err = 0, reason;
     if (task->order > pool->registered)

@@ -71,16 +71,30 @@ int pool_create(struct pool **result, const struct mproc_pool_open_arguments *ar
     return 0;
 }
 
+void pool_keep_memory_unless(struct pool *pool, bool gone)
+{
+    if (!gone)
+        atomic_store(&pool->keep_memory, 1);
+}
+
+static void free_memory(struct pool *pool, unsigned index)
+{
+    struct job_memory *memory = &pool->memory[index];
+    if (!atomic_load(&pool->keep_memory)) {
+        pool->backend->free(memory->block);
+        pool->backend->free(memory->outcomes);
+    }
+    *memory = (struct job_memory) { NULL, NULL };
+}
+
 int pool_destroy(struct pool *pool)
 {
     int err = 0;
     if (pool->backend) {
         err = pool->backend->stop(pool);
         /* Nobody can be in a job any more. */
-        for (unsigned i = 0; i < POOL_JOBS; i++) {
-            pool->backend->free(pool->memory[i].block);
-            pool->backend->free(pool->memory[i].outcomes);
-        }
+        for (unsigned i = 0; i < POOL_JOBS; i++)
+            free_memory(pool, i);
     }
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->job_freed);
@@ -109,9 +123,7 @@ bool pool_job_has_visitors(const struct pool *pool, unsigned index)
 
 static void free_job(struct pool *pool, unsigned index)
 {
-    pool->backend->free(pool->memory[index].block);
-    pool->backend->free(pool->memory[index].outcomes);
-    pool->memory[index] = (struct job_memory) { NULL, NULL };
+    free_memory(pool, index);
     pool->jobs_taken &= ~(UINT64_C(1) << index);
     pool->jobs_retired &= ~(UINT64_C(1) << index);
     pthread_cond_signal(&pool->job_freed);
@@ -190,14 +202,13 @@ int mproc_pool_open_with(const struct mproc_pool_open_arguments *arguments)
     mproc_pool *handle = handle_create(pool);
     if (!handle) {
         pool_destroy(pool);
-        return report(full.error, -EMFILE, "mproc_pool_open");
+        return report_text(full.error, -EMFILE, "mproc_pool_open: %d pools are open: close some", MPROC_POOLS_MAX);
     }
     *full.pool = handle;
     return 0;
 }
 
-/* A task on a thread of the pool, or in line, would wait for itself. */
-static bool is_own_task(const struct pool *pool)
+bool pool_is_running_this(const struct pool *pool)
 {
     const void *id = pool->shared ? (const void *)pool->shared : pool;
     for (const struct task_context *context = task_context; context; context = context->outer)
@@ -214,7 +225,7 @@ static int close_with(mproc_pool *handle, void (*before_waiting)(struct pool *po
     int err = handle_acquire(handle, &pool);
     if (err)
         return err;
-    bool own = is_own_task(pool);
+    bool own = pool_is_running_this(pool); /* it would wait for itself */
     handle_release(handle);
     if (own)
         return -EDEADLK;

@@ -21,6 +21,7 @@ struct pool {
     struct supervisor supervisor; /* processes */
     pthread_t *threads;           /* threads */
     _Atomic uint32_t terminated;  /* serial: stop between items */
+    _Atomic uint32_t keep_memory; /* a worker may have survived: what it can write to is never used again */
 
     /* Jobs of `shared`. One that is left is retired as long as a worker may still be in it. Guarded by the lock, which
      * is never held across anything that waits. */
@@ -38,6 +39,12 @@ int pool_create(struct pool **result, const struct mproc_pool_open_arguments *ar
 
 /* Ends a pool that nobody uses any more. Returns 0 or MPROC_E_SUPERVISOR_DIED. */
 int pool_destroy(struct pool *pool);
+
+/* Remembers that workers could not be seen to be gone. */
+void pool_keep_memory_unless(struct pool *pool, bool gone);
+
+/* True if the calling thread is running a task of this pool. */
+bool pool_is_running_this(const struct pool *pool);
 
 /* True once the pool can run nothing any more. */
 bool pool_is_broken(const struct pool *pool);

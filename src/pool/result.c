@@ -12,11 +12,11 @@ static enum item_status status_of(const struct job *job, size_t item)
     return (enum item_status)atomic_load_explicit(&job->status[item], memory_order_acquire);
 }
 
-static struct mproc_outcome outcome_of(const struct result *result, size_t item)
+/* `status` is what was read of the item, once: after a map that was broken off, workers may still be writing. */
+static struct mproc_outcome outcome_of(const struct result *result, size_t item, enum item_status status)
 {
     struct mproc_outcome outcome = { .kind = MPROC_OK };
-    enum item_status status = status_of(result->job, item);
-    if (status == ITEM_FAILED || status == ITEM_CRASHED)
+    if ((status == ITEM_FAILED || status == ITEM_CRASHED) && result->job->outcomes)
         outcome = result->job->outcomes[item];
     else if (status == ITEM_PENDING)
         outcome.kind =
@@ -31,27 +31,37 @@ static void copy_results(const struct result *result, size_t first, size_t count
         memcpy((char *)result->map->output + first * size, result->job->output + first * size, count * size);
 }
 
-/* Returns how many items did not succeed, and the first of them. */
-static size_t deliver_items(const struct result *result, size_t *first_unsuccessful)
+struct unsuccessful {
+    size_t count, first;
+    struct mproc_outcome outcome; /* of the first */
+};
+
+static void note(const struct result *result, size_t item, enum item_status status, struct unsuccessful *unsuccessful)
 {
-    size_t n = result->job->n, unsuccessful = 0, item = 0;
-    while (item < n) {
-        size_t first = item;
-        while (item < n && status_of(result->job, item) == ITEM_OK)
-            item++;
-        copy_results(result, first, item - first);
-        if (item == n)
-            break;
-        if (unsuccessful++ == 0)
-            *first_unsuccessful = item;
-        if (result->map->outcomes)
-            result->map->outcomes[item] = outcome_of(result, item);
-        item++;
+    struct mproc_outcome outcome = outcome_of(result, item, status);
+    if (result->map->outcomes)
+        result->map->outcomes[item] = outcome;
+    if (unsuccessful->count++ == 0) {
+        unsuccessful->first = item;
+        unsuccessful->outcome = outcome;
     }
-    return unsuccessful;
 }
 
-static void describe(const struct result *result, int err, size_t unsuccessful, size_t first)
+static void deliver_items(const struct result *result, struct unsuccessful *unsuccessful)
+{
+    size_t n = result->job->n, first_ok = 0;
+    for (size_t item = 0; item < n; item++) {
+        enum item_status status = status_of(result->job, item);
+        if (status == ITEM_OK)
+            continue;
+        copy_results(result, first_ok, item - first_ok);
+        first_ok = item + 1;
+        note(result, item, status, unsuccessful);
+    }
+    copy_results(result, first_ok, n - first_ok);
+}
+
+static void describe(const struct result *result, int err, const struct unsuccessful *unsuccessful)
 {
     struct mproc_error *error = result->map->error;
     if (!error)
@@ -60,35 +70,34 @@ static void describe(const struct result *result, int err, size_t unsuccessful, 
         report(error, err, "mproc_map of '%s' (%s)", result->name, mproc_strerror(result->reason));
     else if (err)
         report(error, err, "mproc_map of '%s'", result->name);
-    if (unsuccessful == 0)
+    if (unsuccessful->count == 0)
         return;
-    struct mproc_outcome outcome = outcome_of(result, first);
     if (!err) {
         char text[192];
-        mproc_outcome_text(&outcome, text, sizeof text);
-        report_text(error, unsuccessful < INT_MAX ? (int)unsuccessful : INT_MAX,
-                    "%zu of %u items of '%s' did not succeed; the first is item %zu, which %s", unsuccessful,
-                    result->job->n, result->name, first, text);
+        mproc_outcome_text(&unsuccessful->outcome, text, sizeof text);
+        report_text(error, unsuccessful->count < INT_MAX ? (int)unsuccessful->count : INT_MAX,
+                    "%zu of %u items of '%s' did not succeed; the first is item %zu, which %s", unsuccessful->count,
+                    result->job->n, result->name, unsuccessful->first, text);
     }
-    error->item = first;
-    error->outcome = outcome;
+    error->item = unsuccessful->first;
+    error->outcome = unsuccessful->outcome;
 }
 
 int result_deliver(const struct result *result, int err)
 {
     const struct mproc_map_arguments *map = result->map;
-    size_t n = result->job->n, first = 0, unsuccessful = 0;
+    struct unsuccessful unsuccessful = { .count = 0 };
     if (map->outcomes)
-        memset(map->outcomes, 0, n * sizeof *map->outcomes);
+        memset(map->outcomes, 0, result->job->n * sizeof *map->outcomes);
     if (err || atomic_load_explicit(&result->job->any_unsuccessful, memory_order_relaxed))
-        unsuccessful = deliver_items(result, &first);
+        deliver_items(result, &unsuccessful);
     else
-        copy_results(result, 0, n);
-    if (err || unsuccessful)
-        describe(result, err, unsuccessful, first);
+        copy_results(result, 0, result->job->n);
+    if (err || unsuccessful.count)
+        describe(result, err, &unsuccessful);
     if (err)
         return err;
-    return unsuccessful < INT_MAX ? (int)unsuccessful : INT_MAX;
+    return unsuccessful.count < INT_MAX ? (int)unsuccessful.count : INT_MAX;
 }
 
 void result_cancel_rest(const struct mproc_map_arguments *map, size_t first)

@@ -154,7 +154,8 @@ enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS
 struct pool_shared {
     /* Constant. */
     uint32_t workers;
-    int64_t spin; /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
+    pid_t supervisor; /* 0: threads. Set by the supervisor as it begins */
+    int64_t spin;     /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
 
     /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS by the
      * supervisor, after `reason`. */

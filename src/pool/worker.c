@@ -2,6 +2,7 @@
 #include "pool/worker.h"
 
 #include "os/clock.h"
+#include "os/process.h"
 #include "pool/item.h"
 #include "pool/job.h"
 
@@ -9,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <unistd.h>
 
 /* A claim should keep a worker busy for about this long: much longer than taking it costs, short enough that all
  * workers end at about the same time. */
@@ -46,6 +48,8 @@ static uint32_t run_items(struct worker *worker, struct job *job, const struct c
         worker->context.message[0] = '\0';
         /* Release: result and outcome come before it. */
         atomic_store_explicit(&job->status[i], (uint8_t)status, memory_order_release);
+        /* Not after the next item is announced: a death in between would run this one again. */
+        atomic_signal_fence(memory_order_seq_cst);
     }
     return claim->count;
 }
@@ -70,6 +74,14 @@ static void flush_output(void)
         fflush(stdout);
 }
 
+/* The kernel forgets that a process wants to die with its parent when the process changes its user or group, as a task
+ * may. */
+static void renew_bond(const struct pool_shared *pool)
+{
+    if (pool->supervisor && !os_die_with_parent(pool->supervisor))
+        _exit(0);
+}
+
 /* Works on a job until there is nothing left to take. Returns whether there was anything. */
 static bool work_on(struct worker *worker, struct job *job)
 {
@@ -86,8 +98,12 @@ static bool work_on(struct worker *worker, struct job *job)
         any = true;
         int64_t start = job->chunk ? 0 : os_now();
         uint32_t ended = run_items(worker, job, &claim);
-        if (!job->chunk)
-            want = adapt(want, claim.count, os_now() - start);
+        if (!job->chunk) {
+            int64_t took = os_now() - start;
+            want = adapt(want, claim.count, took);
+            if (took > CLAIM_LONG)
+                renew_bond(worker->pool);
+        }
         flush_output();
         atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
         job_settle(slot, tally, ended);
@@ -160,6 +176,7 @@ static void idle(struct worker *worker, uint32_t seen)
     uint64_t bit = UINT64_C(1) << worker->index % 64;
     _Atomic uint64_t *asleep = &pool->asleep[worker->index / 64];
     /* Sequentially consistent on both sides: either worker_call sees the bit, or this sees the new count. */
+    renew_bond(pool);
     atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
     if (!is_called(pool, seen))
         os_futex_wait(&pool->wake, seen, -1);

@@ -276,12 +276,13 @@ void supervisor_end_now(const struct supervisor *supervisor)
     os_pidfd_wait(supervisor->pidfd, -1);
 }
 
-void supervisor_stop(struct supervisor *supervisor, int64_t patience)
+bool supervisor_stop(struct supervisor *supervisor, int64_t patience)
 {
     if (patience == 0 || os_pidfd_wait(supervisor->pidfd, patience) != 0)
         supervisor_end_now(supervisor);
-    supervisor_wait_workers_gone(supervisor);
-    os_reap(supervisor->pid);
+    bool gone = supervisor_wait_workers_gone(supervisor) == 0;
+    supervisor->killed = os_reap(supervisor->pid) != 0;
     close(supervisor->pidfd);
     close(supervisor->link);
+    return gone;
 }

@@ -39,7 +39,8 @@ struct supervisor_options {
 struct supervisor {
     pid_t pid;
     int pidfd;
-    int link; /* socket; its other end is held by the supervisor and by every worker, and nobody else */
+    bool killed; /* set by supervisor_stop: it did not end by itself */
+    int link;    /* socket; its other end is held by the supervisor and by every worker, and nobody else */
 };
 
 /* Starts the supervisor, which starts the workers, and waits until it has. Returns 0 or -errno, with nothing left
@@ -55,8 +56,9 @@ bool supervisor_has_ended(const struct supervisor *supervisor);
 void supervisor_end_now(const struct supervisor *supervisor);
 
 /* Waits until workers and supervisor have ended by themselves (`closing` is true), at most `patience` nanoseconds, then
- * as supervisor_end_now. All are gone when it returns, and what the caller's end held is freed. */
-void supervisor_stop(struct supervisor *supervisor, int64_t patience);
+ * as supervisor_end_now. What the caller's end held is freed. Returns true if all are gone; false if that cannot be
+ * seen within a second of the supervisor's end: a worker that does not die, or a process that a task forked. */
+bool supervisor_stop(struct supervisor *supervisor, int64_t patience);
 
 /* After the supervisor's death: waits until its workers, which the kernel is killing, are gone, for at most a second.
  * Returns 0 or -ETIMEDOUT. */

@@ -4,6 +4,7 @@
 #include <mproc/task.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 _Thread_local struct task_context *task_context;
 
@@ -12,8 +13,10 @@ int mproc_task_fail(int code, const char *format, ...)
     if (task_context && format) {
         va_list values;
         va_start(values, format);
-        vsnprintf(task_context->message, sizeof task_context->message, format, values);
+        int length = vsnprintf(task_context->message, sizeof task_context->message, format, values);
         va_end(values);
+        if (length >= (int)sizeof task_context->message)
+            strcpy(task_context->message + sizeof task_context->message - sizeof "...", "...");
     }
     return code;
 }

@@ -44,6 +44,13 @@ static int say_but_succeed(const int *number, int *result)
 }
 MPROC_TASK(say_but_succeed);
 
+static int talk(const int *number, int *result)
+{
+    *result = 0;
+    return mproc_task_fail(1, "%0*d", *number, 0);
+}
+MPROC_TASK(talk);
+
 static int who(const int *unused, pid_t *pid)
 {
     (void)unused;
@@ -400,7 +407,43 @@ static void a_message_without_a_failure_is_dropped(void **state)
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
+static void a_long_message_is_cut_and_marked(void **state)
+{
+    (void)state;
+    int lengths[2] = { MPROC_MESSAGE_SIZE - 1, MPROC_MESSAGE_SIZE }, results[2];
+    struct mproc_outcome outcomes[2];
+    mproc_pool *pool = open_pool(1);
+    assert_int_equal(mproc_map(pool, talk, lengths, results, 2, .outcomes = outcomes), 2);
+    assert_int_equal(strlen(outcomes[0].message), MPROC_MESSAGE_SIZE - 1);
+    assert_null(strstr(outcomes[0].message, "..."));
+    assert_int_equal(strlen(outcomes[1].message), MPROC_MESSAGE_SIZE - 1);
+    assert_string_equal(outcomes[1].message + MPROC_MESSAGE_SIZE - 4, "...");
+    assert_int_equal(mproc_pool_close(pool), 0);
+}
+
 /* ---- nesting */
+
+static mproc_pool *shared_pool;
+
+static int map_on_shared_pool(const int *n, int64_t *result)
+{
+    return mproc_map(shared_pool, square, n, result, 1);
+}
+MPROC_TASK(map_on_shared_pool);
+
+static void a_map_on_its_own_pool_inside_a_task_runs_in_line(void **state)
+{
+    (void)state;
+    int numbers[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    int64_t squares[8] = { 0 };
+    struct mproc_outcome outcomes[8];
+    shared_pool = NULL;
+    shared_pool = open_pool(2); /* workers that are processes were forked while this was still NULL */
+    assert_int_equal(mproc_map(shared_pool, map_on_shared_pool, numbers, squares, 8, .outcomes = outcomes), 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(squares[i], (i + 1) * (i + 1));
+    assert_int_equal(mproc_pool_close(shared_pool), 0);
+}
 
 static void a_map_on_the_default_pool_inside_a_task_runs_in_line(void **state)
 {
@@ -455,8 +498,11 @@ static void an_unregistered_task_is_refused_by_name(void **state)
     struct mproc_error error;
     mproc_pool *pool = open_pool(1);
     assert_int_equal(mproc_map(pool, not_registered, in, out, 2, .error = &error), MPROC_E_UNREGISTERED);
-    assert_string_equal(error.message, "'not_registered' is not registered as a task: write "
-                                       "MPROC_TASK(not_registered); after its definition");
+    assert_string_equal(error.message, "'not_registered' is not registered as a task: write MPROC_TASK with its name "
+                                       "after its definition");
+    int (*no_task)(const int *, int *) = NULL;
+    assert_int_equal(mproc_map(pool, no_task, in, out, 2, .error = &error), -EINVAL);
+    assert_string_equal(error.message, "mproc_map: the task 'no_task' is NULL: invalid argument");
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
@@ -633,6 +679,29 @@ static void terminating_breaks_off_the_maps_in_progress(void **state)
     assert_int_equal(map.error.code, MPROC_E_TERMINATED);
 }
 
+/* More maps than a pool has places for, so that some have begun, some are about to and some wait for a place. */
+static void terminating_breaks_off_maps_that_are_about_to_begin(void **state)
+{
+    (void)state;
+    enum { THREADS = 70 };
+    static struct long_map maps[THREADS];
+    pthread_t threads[THREADS];
+    for (int round = 0; round < 3; round++) {
+        mproc_pool *pool = open_pool(2);
+        for (int i = 0; i < THREADS; i++) {
+            maps[i] = (struct long_map) { .pool = pool, .milliseconds = 5 };
+            assert_int_equal(pthread_create(&threads[i], NULL, run_long_map, &maps[i]), 0);
+        }
+        harness_sleep_ms(20 * round);
+        assert_int_equal(mproc_pool_terminate(pool), 0);
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+            assert_true(maps[i].result == MPROC_E_TERMINATED || maps[i].result == MPROC_E_CLOSED ||
+                        maps[i].result == 0);
+        }
+    }
+}
+
 static mproc_pool *own_pool;
 
 static int close_own_pool(const int *unused, int *result)
@@ -677,6 +746,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_failed_item_says_its_code_and_message),
     cmocka_unit_test(failures_are_counted_without_outcomes_too),
     cmocka_unit_test(a_message_without_a_failure_is_dropped),
+    cmocka_unit_test(a_long_message_is_cut_and_marked),
+    cmocka_unit_test(a_map_on_its_own_pool_inside_a_task_runs_in_line),
     cmocka_unit_test(a_map_on_the_default_pool_inside_a_task_runs_in_line),
     cmocka_unit_test(a_task_may_open_a_pool_of_its_own),
     cmocka_unit_test(null_arrays_are_refused),
@@ -690,6 +761,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(closing_nothing_does_nothing),
     cmocka_unit_test(closing_waits_for_the_maps_in_progress),
     cmocka_unit_test(terminating_breaks_off_the_maps_in_progress),
+    cmocka_unit_test(terminating_breaks_off_maps_that_are_about_to_begin),
     cmocka_unit_test(a_task_cannot_close_its_own_pool),
 };
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -339,6 +340,69 @@ static void a_supervisor_killed_while_idle_is_noticed(void **state)
     check_broken(pool);
 }
 
+/* More maps than a pool has places for: those that wait for one find out, too. */
+static void a_killed_supervisor_ends_maps_that_are_about_to_begin(void **state)
+{
+    (void)state;
+    enum { THREADS = 70 };
+    static struct map_in_thread maps[THREADS];
+    mproc_pool *pool = open_pool(2);
+    int supervisor = supervisor_pid();
+    for (int i = 0; i < THREADS; i++) {
+        maps[i] = (struct map_in_thread) { .pool = pool, .n = 20, .milliseconds = 5 };
+        start_map(&maps[i]);
+    }
+    harness_sleep_ms(30);
+    kill(supervisor, SIGKILL);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(maps[i].thread, NULL);
+        assert_int_equal(maps[i].result, MPROC_E_SUPERVISOR_DIED);
+    }
+    check_broken(pool);
+}
+
+/* A process that adopts orphans, as the first one of a container does, would be left with the workers. */
+static void no_zombies_are_left_to_a_process_that_adopts_orphans(void **state)
+{
+    (void)state;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (int round = 0; round < 10; round++) {
+        mproc_pool *pool = open_pool(3);
+        kill(supervisor_pid(), SIGKILL);
+        if (round % 2)
+            harness_sleep_ms(5);
+        int err = mproc_pool_close(pool);
+        assert_true(err == MPROC_E_SUPERVISOR_DIED || err == 0);
+        assert_int_equal(waitpid(-1, NULL, __WALL), -1);
+        assert_int_equal(errno, ECHILD);
+    }
+}
+
+static int become_another_group(const int *milliseconds, int *pid)
+{
+    if (setegid(65534) != 0)
+        return 1;
+    harness_sleep_ms(*milliseconds);
+    *pid = getpid();
+    return 0;
+}
+MPROC_TASK(become_another_group);
+
+/* The kernel forgets PDEATHSIG when a process changes its group. */
+static void a_worker_that_changed_its_group_still_ends_with_its_supervisor(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        harness_skip("root is needed to change the group");
+    int milliseconds[1] = { 1 }, pids[1];
+    mproc_pool *pool = open_pool(1);
+    assert_int_equal(mproc_map(pool, become_another_group, milliseconds, pids, 1), 0);
+    harness_sleep_ms(50);
+    kill(supervisor_pid(), SIGKILL);
+    assert_true(harness_wait_gone(pids[0], 1000));
+    assert_int_equal(mproc_pool_close(pool), MPROC_E_SUPERVISOR_DIED);
+}
+
 static void a_task_that_kills_the_supervisor_ends_the_map(void **state)
 {
     (void)state;
@@ -494,6 +558,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(maps_survive_a_hail_of_kills),
     cmocka_unit_test(a_killed_supervisor_ends_the_map_with_an_error),
     cmocka_unit_test(a_supervisor_killed_while_idle_is_noticed),
+    cmocka_unit_test(a_killed_supervisor_ends_maps_that_are_about_to_begin),
+    cmocka_unit_test(no_zombies_are_left_to_a_process_that_adopts_orphans),
+    cmocka_unit_test(a_worker_that_changed_its_group_still_ends_with_its_supervisor),
     cmocka_unit_test(a_task_that_kills_the_supervisor_ends_the_map),
     cmocka_unit_test(a_pool_whose_supervisor_was_killed_can_be_closed_at_once),
     cmocka_unit_test(the_default_pool_opens_again_after_its_supervisor_was_killed),

@@ -8,4 +8,4 @@ int task_of_another_file(const int *in, int *out)
     *out = *in + 100;
     return 0;
 }
-MPROC_TASK(task_of_another_file);
+MPROC_TASK(task_of_another_file, int, int);

@@ -6,4 +6,4 @@ static int task_of_plugin(const int *in, int *out)
     *out = *in + 1000;
     return 0;
 }
-MPROC_TASK(task_of_plugin);
+MPROC_TASK(task_of_plugin, int, int);

@@ -14,7 +14,7 @@ static int task_of_this_file(const int *in, int *out)
     *out = *in + 1;
     return 0;
 }
-MPROC_TASK(task_of_this_file);
+MPROC_TASK(task_of_this_file, int, int);
 enum { LINE_OF_TASK = __LINE__ - 1 };
 
 static mproc_pool *open_pool(void)
@@ -66,7 +66,6 @@ static int map_by_name(mproc_pool *pool, const char *name, struct mproc_error *e
         .input_size = sizeof(int),
         .output = out,
         .output_size = sizeof(int),
-        .types_checked = true,
         .n = 2,
         .error = error,
     };

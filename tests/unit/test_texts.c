@@ -49,6 +49,8 @@ static void any_number_has_a_text(void **state)
     assert_string_equal(mproc_strerror(-1000000), "unknown error code");
     assert_string_equal(mproc_strerror(INT32_MIN), "unknown error code");
     assert_string_equal(mproc_error_name(-1000000), "unknown");
+    assert_string_equal(mproc_error_name(0), "success");
+    assert_string_equal(mproc_error_name(7), "unsuccessful items");
 }
 
 static void outcomes_are_put_into_words(void **state)

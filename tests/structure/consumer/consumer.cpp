@@ -37,6 +37,7 @@ int main()
     int unknown = mproc_map_with(nullptr, &arguments);
     arguments.input_size = arguments.output_size = sizeof(double);
     arguments.types_checked = true;
+    arguments.function = reinterpret_cast<mproc_function *>(half);
     err |= mproc_map_with(nullptr, &arguments);
     bool right = err == 0 && squares[2] == 9 && halves[1] == 1.5 && unknown != 0;
     std::printf("C++: %s\n", right ? "right" : mproc_strerror(err));
