@@ -54,9 +54,10 @@ manual:
 	@echo 'Read build/manual/html/index.html'
 
 install:
-	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DMPROC_TESTS=OFF -DMPROC_EXAMPLES=OFF -DMPROC_BENCH=OFF
-	cmake --build --preset release -j $(JOBS)
-	cmake --install build/release
+	cmake -S . -B build/install -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(PREFIX) \
+	  -DMPROC_TESTS=OFF -DMPROC_EXAMPLES=OFF -DMPROC_BENCH=OFF
+	cmake --build build/install -j $(JOBS)
+	cmake --install build/install
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cpp')

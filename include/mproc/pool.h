@@ -84,9 +84,11 @@ MPROC_BEGIN_DECLARATIONS
  * - `MPROC_E_STRUCT_SIZE`: the arguments' size is 0, or of a newer library
  *
  * Since 0.1. */
+#ifndef __cplusplus
 #define mproc_pool_open(...)                                                                                           \
     mproc_pool_open_with(&(const struct mproc_pool_open_arguments) { .size = sizeof(struct mproc_pool_open_arguments), \
                                                                      .pool = __VA_ARGS__ })
+#endif
 
 /** The plain function under mproc_pool_open, for C++ and other languages. The arguments are only read during the call,
  * and stay the caller's. Since 0.1. */
@@ -124,15 +126,18 @@ MPROC_API int mproc_pool_terminate(mproc_pool *pool);
  *   first use and ends with the program. Inside a task NULL means MPROC_SERIAL: the CPUs are busy already.
  * - `task`: the function itself, registered with MPROC_TASK.
  * - `in`, `out`: arrays (or pointers to the first element) whose element types are those of the task's parameters; the
- *   compiler checks it. With processes the input is copied to the workers and the results are copied back; out[i]
+ *   compiler checks it. What out[i] holds when the task is called is unspecified: a task writes all of its result. With
+ *   processes the input is copied to the workers and the results are copied back; out[i]
  *   is written if item i succeeded, and otherwise left alone (threads, serial: what the task wrote there stays).
  * - `n`: number of items; 0 is fine and does nothing.
  *
  * Options are the fields of struct mproc_map_arguments after `n`, as designated initialisers.
  *
  * Blocks until every item has ended. May be called from any thread, by several at a time on one pool, and from a task;
- * not in a signal handler. A signal whose handler was installed without SA_RESTART breaks the wait: items that have not
- * started are cancelled, the results of those that are running are dropped, and the pool stays usable.
+ * not in a signal handler; its thread must not be cancelled with pthread_cancel. A signal whose handler was installed
+ * without SA_RESTART, and that arrives while the call sleeps, breaks the wait: items that have not started are
+ * cancelled, the results of those that are running are dropped (threads: waited for), and the pool stays usable. With
+ * MPROC_SERIAL there is no wait to break. In a task, a map on the pool that runs the task is done in line.
  *
  * Returns the number of items that did not succeed (at most INT_MAX): 0 if all is well. Or
  * - `-EINVAL`: an array is NULL, the size of an element is 0, or neither function nor name is given
@@ -149,6 +154,7 @@ MPROC_API int mproc_pool_terminate(mproc_pool *pool);
  * - and, with pool NULL, what mproc_pool_open returns.
  *
  * Since 0.1. */
+#ifndef __cplusplus
 #define mproc_map(pool, task, in, out, ...)                                                                            \
     mproc_map_with((pool), &(const struct mproc_map_arguments) { .size = sizeof(struct mproc_map_arguments),           \
                                                                  .function = (mproc_function *)(task),                 \
@@ -159,6 +165,7 @@ MPROC_API int mproc_pool_terminate(mproc_pool *pool);
                                                                  .output_size = sizeof(*(out)),                        \
                                                                  .types_checked = MPROC_TYPES_CHECKED_(task, in, out), \
                                                                  .n = __VA_ARGS__ })
+#endif
 
 /** The plain function under mproc_map, for C++ and other languages. It compares the element sizes with those that the
  * task was registered with. The arguments are only read during the call, and stay the caller's. Since 0.1. */
@@ -166,13 +173,15 @@ MPROC_API int mproc_map_with(mproc_pool *pool, const struct mproc_map_arguments 
 
 MPROC_END_DECLARATIONS
 
+#ifndef __cplusplus
 /* Always true; does not compile if the arrays are not of the task's types. */
 #define MPROC_TYPES_CHECKED_(task, in, out)                                                                            \
     (sizeof(struct {                                                                                                   \
          _Static_assert(                                                                                               \
              __builtin_types_compatible_p(__typeof__(*(task)), int(const __typeof__(*(in)) *, __typeof__(*(out)) *)),  \
-             "mproc_map: the arrays are not of the types that the task takes");                                        \
+             "mproc_map: the task has to be int task(const In *, Out *), and the arrays of In and Out");               \
          char checked;                                                                                                 \
      }) == 1)
+#endif
 
 #endif

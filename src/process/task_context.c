@@ -16,7 +16,7 @@ int mproc_task_fail(int code, const char *format, ...)
         int length = vsnprintf(task_context->message, sizeof task_context->message, format, values);
         va_end(values);
         if (length >= (int)sizeof task_context->message)
-            strcpy(task_context->message + sizeof task_context->message - sizeof "...", "...");
+            memcpy(task_context->message + sizeof task_context->message - sizeof "...", "...", sizeof "...");
     }
     return code;
 }
