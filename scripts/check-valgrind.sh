@@ -5,15 +5,15 @@ cd "$(dirname "$0")/.."
 
 tests="heap:freed_memory_is_used_again_before_new_pages heap:children_see_the_same_memory_at_the_same_address
     map_threads:a_failed_item_says_its_code_and_message map_threads:sixteen_threads_map_on_one_pool
-    map_threads:terminating_breaks_off_the_maps_in_progress map_threads:a_closed_pool_is_recognised
-    map_serial:a_failed_item_says_its_code_and_message map_serial:the_plain_function_refuses_other_sizes
+    use_threads:terminating_breaks_off_the_maps_in_progress use_threads:a_closed_pool_is_recognised
+    map_serial:a_failed_item_says_its_code_and_message use_serial:the_plain_function_refuses_other_sizes
     registry_threads:a_shared_library_brings_its_tasks cpu:version_1_quotas_count texts:outcomes_are_put_into_words"
 
 # Older ones do not know pidfd_open, without which there is no supervisor.
 version=$(valgrind --version | sed 's/valgrind-//')
 if [ "$(printf '3.22\n%s\n' "$version" | sort -V | head -n 1)" = 3.22 ]; then
     tests="$tests map_processes:every_item_is_done_once_and_in_its_place
-        map_processes:a_failed_item_says_its_code_and_message map_processes:a_closed_pool_is_recognised"
+        map_processes:a_failed_item_says_its_code_and_message use_processes:a_closed_pool_is_recognised"
 else
     echo "valgrind $version cannot run process pools: threads, serial and the heap only"
 fi
