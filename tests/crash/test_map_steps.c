@@ -38,7 +38,7 @@ MPROC_TASK(wait_for_kill);
 /* A task that takes a moment, so that a worker that is stepped gets some of the items. */
 static int nap(const int *in, int *out)
 {
-    usleep(300);
+    usleep(2000);
     *out = *in + 1;
     return 0;
 }
@@ -153,14 +153,20 @@ static void begin(void)
 /* Waits until all workers are idle. One that was just killed is still listed until the supervisor has reaped it. */
 static int asleep_worker(pid_t supervisor, int count, int index)
 {
-    int workers[8], asleep = 0;
-    for (int attempt = 0; asleep < count && attempt < 1000; attempt++) {
-        int listed = harness_children(supervisor, workers, 8);
+    int workers[8], asleep = 0, listed = 0;
+    for (int attempt = 0; asleep < count && attempt < 3000; attempt++) {
+        if (attempt > 0)
+            harness_sleep_ms(1);
+        listed = harness_children(supervisor, workers, 8);
         for (asleep = 0; asleep < listed && listed == count; asleep++)
             if (!stepper_wait_in_call(workers[asleep], SYS_futex, 1))
                 break;
     }
-    assert_int_equal(asleep, count);
+    if (asleep < count) {
+        for (int i = 0; i < listed; i++)
+            printf("worker %d of %d: process %d, state %c\n", i, listed, workers[i], harness_process_state(workers[i]));
+        fail_msg("the workers do not come to rest; the supervisor is in state %c", harness_process_state(supervisor));
+    }
     return workers[index];
 }
 
@@ -267,7 +273,9 @@ static void the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker(
         harness_children(supervisor, workers, 8);
         assert_true(stepper_attach(supervisor));
         control->wanted = 1;
-        kill(busy_worker(workers), SIGKILL);
+        int victim = busy_worker(workers);
+        kill(victim, SIGKILL);
+        assert_true(harness_wait_gone(victim, 1000)); /* so that the supervisor is about to hear of it */
         bool whole = stepper_step(supervisor, k, PATIENCE) < k;
         if (whole)
             stepper_detach(supervisor);

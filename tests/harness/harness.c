@@ -64,8 +64,7 @@ int harness_children(int pid, int *children, int most)
     return count;
 }
 
-/* 'Z' for a zombie, 0 if there is none of that pid. */
-static char process_state(int pid)
+char harness_process_state(int pid)
 {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -89,7 +88,7 @@ void harness_sleep_ms(int milliseconds)
 bool harness_wait_gone(int pid, int milliseconds)
 {
     for (;; milliseconds--) {
-        char state = process_state(pid);
+        char state = harness_process_state(pid);
         if (state == 0 || state == 'Z' || state == 'X')
             return true;
         if (milliseconds <= 0)

@@ -43,6 +43,9 @@ int harness_count_descriptors(void);
 /* Pids of a process's children, at most `most`; returns how many. */
 int harness_children(int pid, int *children, int most);
 
+/* 'R', 'S', 'Z' and so on, as ps shows it; 0 if there is no such process. */
+char harness_process_state(int pid);
+
 /* Waits until a process is gone or a zombie; false after `milliseconds`. */
 bool harness_wait_gone(int pid, int milliseconds);
 
