@@ -66,11 +66,11 @@ static uint32_t adapt(uint32_t want, uint32_t count, int64_t took)
     return want;
 }
 
-/* What tasks print belongs to the time of the task, not to that of the next full buffer: a crash would take it along.
- */
-static void flush_output(void)
+/* What tasks print in a process of their own comes out now, before a crash can take it along. Threads share the
+ * program's buffer, which is the program's to flush. */
+static void flush_output(const struct pool_shared *pool)
 {
-    if (__fpending(stdout) > 0)
+    if (pool->supervisor && __fpending(stdout) > 0)
         fflush(stdout);
 }
 
@@ -104,7 +104,7 @@ static bool work_on(struct worker *worker, struct job *job)
             if (took > CLAIM_LONG)
                 renew_bond(worker->pool);
         }
-        flush_output();
+        flush_output(worker->pool);
         atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
         job_settle(slot, tally, ended);
     }
