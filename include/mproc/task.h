@@ -44,7 +44,7 @@ MPROC_BEGIN_DECLARATIONS
  * Returns 0; or -EINVAL if task, its name, its function or its call is NULL, or if it is registered already. A name
  * that is taken is found when a pool opens or is used, since a constructor has nobody to tell: the call then returns
  * MPROC_E_DUPLICATE_TASK and names both places.
- * Does not block for long (a short spin); may be called from any thread, not in a signal handler. In a forked child it
+ * Waits at most for other such calls; may be called from any thread, not in a signal handler. In a forked child it
  * registers in that child only. Since 0.1. */
 MPROC_API int mproc_task_register(struct mproc_task *task);
 

@@ -1,34 +1,35 @@
 /* The tasks of this program. SPDX-License-Identifier: MIT */
 #include "process/registry.h"
 
-#include "os/clock.h"
-
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
-/* A list through the registered structs themselves: constructors run before main, and may not count on malloc. The lock
- * is a spin lock that is held for a few instructions, with nothing called under it. A fork in a threaded process can
- * catch it locked by another thread, so the child unlocks it: the list is whole after every single store. */
+/* A list through the registered structs themselves: constructors run before main, and may not count on malloc. A fork
+ * in a threaded process can catch the lock taken by another thread, so the child makes it anew: the list is whole after
+ * every single store. */
 static struct mproc_task *first_task;
 static unsigned long newest_order;
-static atomic_flag locked = ATOMIC_FLAG_INIT;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock(void)
 {
-    while (atomic_flag_test_and_set_explicit(&locked, memory_order_acquire))
-        os_cpu_relax();
+    pthread_mutex_lock(&mutex);
 }
 
 static void unlock(void)
 {
-    atomic_flag_clear_explicit(&locked, memory_order_release);
+    pthread_mutex_unlock(&mutex);
 }
 
-__attribute__((constructor)) static void unlock_in_forked_children(void)
+static void renew_lock(void)
 {
-    pthread_atfork(NULL, NULL, unlock);
+    pthread_mutex_init(&mutex, NULL);
+}
+
+__attribute__((constructor)) static void renew_lock_in_forked_children(void)
+{
+    pthread_atfork(NULL, NULL, renew_lock);
 }
 
 static struct mproc_task **find_link(const struct mproc_task *task)
