@@ -1,6 +1,5 @@
 /* Workers that are processes, under a supervisor. SPDX-License-Identifier: MIT */
 #include "memory/heap.h"
-#include "os/cpu.h"
 #include "os/futex.h"
 #include "os/process.h"
 #include "pool/pool.h"
@@ -12,7 +11,6 @@
 #include <mproc/error.h>
 #include <stdio.h>
 #include <stdio_ext.h>
-#include <string.h>
 #include <unistd.h>
 
 #define CLOSE_PATIENCE INT64_C(5000000000)
@@ -104,13 +102,10 @@ static int start(struct pool *pool, const struct mproc_pool_open_arguments *argu
     int err = arguments->fork_with_threads ? 0 : check_threads();
     if (err)
         return err;
-    size_t size = pool_shared_size(pool->workers);
-    struct pool_shared *shared = heap_allocate(size, true);
+    struct pool_shared *shared = heap_allocate(pool_shared_size(pool->workers), true);
     if (!shared)
         return -ENOMEM;
-    memset(shared, 0, size);
-    shared->workers = pool->workers;
-    shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
+    pool_format_shared(shared, pool->workers);
     pool->shared = shared;
     struct supervisor_options options = {
         .workers = pool->workers,

@@ -1,5 +1,4 @@
 /* Workers that are threads of the caller. SPDX-License-Identifier: MIT */
-#include "os/cpu.h"
 #include "os/process.h"
 #include "pool/job.h"
 #include "pool/pool.h"
@@ -9,7 +8,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct thread_start {
     struct pool_shared *shared;
@@ -61,17 +59,14 @@ static void end_threads(struct pool *pool, unsigned count)
 
 static int start(struct pool *pool, const struct mproc_pool_open_arguments *arguments)
 {
-    size_t size = pool_shared_size(pool->workers);
-    pool->shared = allocate(size, true);
+    pool->shared = allocate(pool_shared_size(pool->workers), true);
     pool->threads = calloc(pool->workers, sizeof *pool->threads);
     if (!pool->shared || !pool->threads) {
         free(pool->shared);
         free(pool->threads);
         return -ENOMEM;
     }
-    memset(pool->shared, 0, size);
-    pool->shared->workers = pool->workers;
-    pool->shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
+    pool_format_shared(pool->shared, pool->workers);
     for (int i = 0; i < POOL_JOBS; i++)
         atomic_store(&pool->shared->jobs[i].waiting.word, 1 | JOB_OVER);
 

@@ -62,10 +62,7 @@ static int find_task(const struct mproc_map_arguments *map, const struct mproc_t
                            name);
     const struct mproc_task *other = registry_find_namesake(*task);
     if (other)
-        return report_text(map->error, MPROC_E_DUPLICATE_TASK,
-                           "two tasks are registered as '%s', at %s:%d and at %s:%d: rename one of them", other->name,
-                           (*task)->file ? (*task)->file : "?", (*task)->line, other->file ? other->file : "?",
-                           other->line);
+        return registry_report_duplicate(map->error, *task, other);
     return check_sizes(map, *task);
 }
 
@@ -192,8 +189,7 @@ static int run_job(struct pool *pool, const struct mproc_map_arguments *map, con
         err = 0;
     struct result result = { .map = map, .job = job, .name = task->name, .copy_output = job->output != map->output };
     if (err) {
-        bool supervisor_gone = err == MPROC_E_SUPERVISOR_DIED;
-        if (supervisor_gone) {
+        if (err == MPROC_E_SUPERVISOR_DIED) {
             err = reason_of_break(pool, &result.reason);
             pool_keep_memory_unless(pool, pool->backend->workers_gone(pool));
         }

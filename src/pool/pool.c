@@ -34,10 +34,15 @@ static int check(const struct mproc_pool_open_arguments *arguments)
                       arguments->workers, MPROC_WORKERS_MAX);
     const struct mproc_task *other, *task = registry_find_duplicate(&other);
     if (task)
-        return report_text(arguments->error, MPROC_E_DUPLICATE_TASK,
-                           "two tasks are registered as '%s', at %s:%d and at %s:%d: rename one of them", task->name,
-                           task->file ? task->file : "?", task->line, other->file ? other->file : "?", other->line);
+        return registry_report_duplicate(arguments->error, task, other);
     return 0;
+}
+
+void pool_format_shared(struct pool_shared *shared, unsigned workers)
+{
+    memset(shared, 0, pool_shared_size(workers));
+    shared->workers = workers;
+    shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
 }
 
 static void initialise_jobs(struct pool *pool)
@@ -106,8 +111,9 @@ bool pool_is_broken(const struct pool *pool)
 {
     if (!pool->shared)
         return false;
+    /* The kernel takes the supervisor's id out of all the words when it dies. */
     return atomic_load(&pool->shared->state) != POOL_OPEN ||
-           (pool->backend == &backend_processes && supervisor_has_ended(&pool->supervisor));
+           !(atomic_load(&pool->shared->jobs[0].waiting.word) & FUTEX_TID_MASK);
 }
 
 /* ---- jobs */

@@ -40,6 +40,9 @@ int pool_create(struct pool **result, const struct mproc_pool_open_arguments *ar
 /* Ends a pool that nobody uses any more. Returns 0 or MPROC_E_SUPERVISOR_DIED. */
 int pool_destroy(struct pool *pool);
 
+/* Makes memory of pool_shared_size(workers) bytes a pool without workers. For backends. */
+void pool_format_shared(struct pool_shared *shared, unsigned workers);
+
 /* Remembers that workers could not be seen to be gone. */
 void pool_keep_memory_unless(struct pool *pool, bool gone);
 

@@ -1,7 +1,10 @@
 /* The tasks of this program. SPDX-License-Identifier: MIT */
 #include "process/registry.h"
 
+#include "base/report.h"
+
 #include <errno.h>
+#include <mproc/error.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -113,4 +116,11 @@ unsigned long registry_order(void)
     unsigned long order = newest_order;
     unlock();
     return order;
+}
+
+int registry_report_duplicate(struct mproc_error *error, const struct mproc_task *task, const struct mproc_task *other)
+{
+    return report_text(error, MPROC_E_DUPLICATE_TASK,
+                       "two tasks are registered as '%s', at %s:%d and at %s:%d: rename one of them", task->name,
+                       task->file ? task->file : "?", task->line, other->file ? other->file : "?", other->line);
 }
