@@ -22,6 +22,7 @@
 #include <mproc/error.h>
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
+#include <mproc/shared_memory.h>
 #include <mproc/task.h>
 #include <mproc/version.h>
 

@@ -7,7 +7,8 @@ tests="heap:freed_memory_is_used_again_before_new_pages heap:children_see_the_sa
     map_threads:a_failed_item_says_its_code_and_message map_threads:sixteen_threads_map_on_one_pool
     use_threads:terminating_breaks_off_the_maps_in_progress use_threads:a_closed_pool_is_recognised
     map_serial:a_failed_item_says_its_code_and_message use_serial:the_plain_function_refuses_other_sizes
-    registry_threads:a_shared_library_brings_its_tasks cpu:version_1_quotas_count texts:outcomes_are_put_into_words"
+    registry_threads:a_shared_library_brings_its_tasks cpu:version_1_quotas_count
+    shared_memory:memory_survives_its_name texts:outcomes_are_put_into_words"
 
 # Older ones do not know pidfd_open, without which there is no supervisor.
 version=$(valgrind --version | sed 's/valgrind-//')

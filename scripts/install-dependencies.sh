@@ -38,6 +38,7 @@ for purpose in "$@"; do
         need libcmocka-dev has_header cmocka.h
         need git has git
         need procps has ps
+        need python3 has python3
         # clang's sanitizers are a package of their own in newer releases
         if has clang >/dev/null && ! echo 'int main(void){return 0;}' |
             clang -fsanitize=address -x c -o /dev/null - >/dev/null 2>&1; then

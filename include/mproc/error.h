@@ -26,7 +26,7 @@
       "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "        \
       ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true")                                   \
     X(MPROC_E_FORKED, -4102, "the pool belongs to the process that opened it, not to its forked child: open one here") \
-    X(MPROC_E_CLOSED, -4103, "the pool is closed: open a new one")                                                     \
+    X(MPROC_E_CLOSED, -4103, "the pool, or the shared memory, is closed: open it again, and use the new handle")       \
     X(MPROC_E_TERMINATED, -4104, "the pool was terminated while the call was in progress")                             \
     X(MPROC_E_SUPERVISOR_DIED, -4105,                                                                                  \
       "the pool's supervisor process was killed, and its workers ended with it: close the pool and open a new one")    \

@@ -18,13 +18,13 @@ enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
  * buffer that the next call overwrites for some of them, and the locale's language. */
 #define ERRNO_MAP(X)                                                                                                   \
     X(EPERM, "not permitted")                                                                                          \
-    X(ENOENT, "no such file")                                                                                          \
+    X(ENOENT, "no such file, or nothing of that name")                                                                 \
     X(ESRCH, "no such process")                                                                                        \
     X(EINTR, "a signal interrupted the wait")                                                                          \
     X(EIO, "input or output error")                                                                                    \
     X(EBADF, "bad file descriptor")                                                                                    \
     X(ECHILD, "no such child process")                                                                                 \
-    X(EAGAIN, "no process or thread can be started, or another resource is used up for the moment")                    \
+    X(EAGAIN, "no process or thread can be started, or something else is used up or not ready for the moment")         \
     X(ENOMEM, "no memory left")                                                                                        \
     X(EACCES, "permission denied")                                                                                     \
     X(EFAULT, "bad address")                                                                                           \
@@ -32,7 +32,11 @@ enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
     X(EEXIST, "exists already")                                                                                        \
     X(EINVAL, "invalid argument")                                                                                      \
     X(ENFILE, "the system has no file descriptors left")                                                               \
-    X(EMFILE, "the process has no file descriptors, or no pools, left to open")                                        \
+    X(EMFILE, "the process has no file descriptors, pools or handles left to open")                                    \
+    X(EFBIG, "more than the process may have in a file (RLIMIT_FSIZE)")                                                \
+    X(ENOSPC, "no room left in the file system")                                                                       \
+    X(EROFS, "the file system may only be read")                                                                       \
+    X(ENAMETOOLONG, "the name is too long")                                                                            \
     X(EPIPE, "the other side is gone")                                                                                 \
     X(EDEADLK, "the call would wait for itself")                                                                       \
     X(ENOSYS, "the kernel lacks a call that mproc needs: Linux 5.4 or newer is required")                              \

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +40,14 @@ int os_fd_above_standard(int fd)
     close(fd);
     errno = err;
     return higher >= 0 ? higher : -err;
+}
+
+size_t os_file_size_limit(size_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > most)
+        return most;
+    return limit.rlim_cur;
 }
 
 int os_socket_pair(int fds[2])

@@ -11,6 +11,9 @@ int os_read_file(const char *path, char *text, size_t size);
  * prints does not end up in ours. Returns the descriptor, or -errno with fd closed; passes negative numbers through. */
 int os_fd_above_standard(int fd);
 
+/* Size that a file may have, up to `most`. A larger one would not be refused but answered with SIGXFSZ. */
+size_t os_file_size_limit(size_t most);
+
 /* Two connected sockets, close-on-exec, above the standard descriptors. Returns 0 or -errno. */
 int os_socket_pair(int fds[2]);
 

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -57,15 +56,6 @@ static void *map_file(int fd, size_t size)
     return base;
 }
 
-/* A file larger than RLIMIT_FSIZE would not be refused but answered with SIGXFSZ. */
-static size_t file_size_limit(size_t most)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > most)
-        return most;
-    return limit.rlim_cur;
-}
-
 /* Kernels from 6.3 on want to be told that the file will not be executed; older ones refuse the flag. */
 static int memory_file(void)
 {
@@ -81,7 +71,7 @@ int os_map_reserve(size_t most, size_t least, void **base, size_t *size)
     if (fd < 0)
         return -errno;
     int err = -ENOMEM;
-    size_t limit = file_size_limit(most);
+    size_t limit = os_file_size_limit(most);
     for (size_t bytes = most; bytes >= least; bytes /= 2) {
         if (bytes > limit || ftruncate(fd, (off_t)bytes) != 0)
             continue;

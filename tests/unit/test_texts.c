@@ -33,7 +33,8 @@ static void every_code_has_its_name_and_a_text_of_its_own(void **state)
 static void errno_values_have_names_and_texts(void **state)
 {
     (void)state;
-    static const int numbers[] = { EINVAL, ENOMEM, EINTR, EAGAIN, EMFILE, ENFILE, EOVERFLOW, EDEADLK };
+    static const int numbers[] = { EINVAL,    ENOMEM,  EINTR,  EAGAIN, EMFILE,       ENFILE,
+                                   EOVERFLOW, EDEADLK, ENOSPC, EFBIG,  ENAMETOOLONG, EROFS };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         assert_string_not_equal(mproc_strerror(-numbers[i]), "unknown error code");
         assert_int_equal(mproc_error_name(-numbers[i])[0], 'E');
