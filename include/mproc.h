@@ -20,6 +20,7 @@
 
 #include <mproc/cpu.h>
 #include <mproc/error.h>
+#include <mproc/memory.h>
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
 #include <mproc/shared_memory.h>

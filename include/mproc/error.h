@@ -33,7 +33,20 @@
     X(MPROC_E_NO_WORKERS, -4106,                                                                                       \
       "the pool could not start a single worker process: look at the limits on processes and memory")                  \
     X(MPROC_E_STRUCT_SIZE, -4107,                                                                                      \
-      "an argument struct has no size or is of a newer version than the library: fill .size, or update the library")
+      "an argument struct has no size or is of a newer version than the library: fill .size, or update the library")   \
+    X(MPROC_E_NOT_ALLOCATED, -4108,                                                                                    \
+      "the address is not that of a block of the shared heap, or the block was freed already: start the program with " \
+      "MPROC_HEAP_DEBUG=1 to learn more")                                                                              \
+    X(MPROC_E_OWNER_DIED, -4109,                                                                                       \
+      "the lock is acquired, but a holder before died, so what it guards may be half changed: repair it and mark the " \
+      "lock consistent")                                                                                               \
+    X(MPROC_E_NOT_LOCKED, -4110, "the lock is not held by anybody: release only what was acquired")                    \
+    X(MPROC_E_NOT_OWNER, -4111, "the calling thread does not hold the lock: acquire it first")                         \
+    X(MPROC_E_RELEASED_TOO_OFTEN, -4112,                                                                               \
+      "the bounded semaphore has all its units already: release only what was acquired")                               \
+    X(MPROC_E_BROKEN_BARRIER, -4113,                                                                                   \
+      "the barrier is broken: a party died or gave up, its action failed, or it was aborted or reset; use "            \
+      "mproc_barrier_reset to begin anew")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

@@ -14,6 +14,16 @@
  * the word was something else, -EINTR after a signal, -ETIMEDOUT after `timeout` nanoseconds (negative: never). */
 int os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t timeout);
 
+struct os_futex_word {
+    _Atomic uint32_t *word;
+    uint32_t expected;
+};
+
+/* Sleeps while each word is what is expected. Returns the index of one that was woken, -EAGAIN if one was something
+ * else, -EINTR, or -ETIMEDOUT at `deadline` (monotonic), which is `timeout` nanoseconds from now. Before Linux 5.16
+ * only the first word is looked at. */
+int os_futex_wait_any(const struct os_futex_word *words, int count, int64_t deadline, int64_t timeout);
+
 /* Wakes at most `count` sleepers. Harmless on any mapped address. */
 void os_futex_wake(_Atomic uint32_t *word, int count);
 

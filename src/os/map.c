@@ -5,6 +5,7 @@
 #include "os/sanitizer.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -122,6 +126,28 @@ size_t os_memory_available(void)
     if (os_read_file("/proc/meminfo", text, sizeof text) <= 0 || !find_kilobytes(text, "\nMemAvailable:", &available))
         return SIZE_MAX;
     return find_kilobytes(text, "\nSwapFree:", &swap) ? available + swap : available;
+}
+
+bool os_memory_is_strict(void)
+{
+    char text[16];
+    return os_read_file("/proc/sys/vm/overcommit_memory", text, sizeof text) > 0 && text[0] == '2';
+}
+
+_Atomic uint64_t *os_fork_guard(void)
+{
+    static _Atomic(_Atomic uint64_t *) guard;
+    _Atomic uint64_t *page = atomic_load_explicit(&guard, memory_order_acquire);
+    if (page)
+        return page;
+    void *fresh = mmap(NULL, os_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED)
+        return NULL;
+    madvise(fresh, os_page_size(), MADV_WIPEONFORK);
+    if (atomic_compare_exchange_strong(&guard, &page, (_Atomic uint64_t *)fresh))
+        return fresh;
+    munmap(fresh, os_page_size());
+    return page;
 }
 
 bool os_under_valgrind(void)

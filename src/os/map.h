@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Reserves up to `most` bytes, at least `least`, of zeroed memory shared with children; pages cost nothing until they
  * are touched. Kept out of core dumps. Returns 0 and fills base and size; or -ENOMEM where the address space (or a
@@ -19,6 +20,13 @@ int os_map_populate(void *address, size_t size);
 
 /* Gives the pages back to the kernel; they read as zero afterwards. */
 void os_map_release(void *address, size_t size);
+
+/* A word of this process alone that reads as 0 in a child, however that was forked; in the child it is its own. NULL
+ * where there is no memory. Constant, and needs no lock. */
+_Atomic uint64_t *os_fork_guard(void);
+
+/* True if the kernel may refuse memory at first touch (strict accounting), rather than kill for it. */
+bool os_memory_is_strict(void);
 
 size_t os_page_size(void);
 

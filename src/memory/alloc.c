@@ -1,0 +1,184 @@
+/* The heap's public calls. SPDX-License-Identifier: MIT */
+#include "memory/block.h"
+#include "memory/debug.h"
+#include "memory/member.h"
+#include "memory/publish.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <mproc/memory.h>
+#include <string.h>
+
+enum { ALIGNMENT_LEAST = 16 };
+
+static bool is_debugged(void)
+{
+    struct region *region = region_get();
+    return region && region->geometry.debug;
+}
+
+static void *allocate_debugged(size_t size, size_t alignment, bool owned)
+{
+    size_t front = debug_front(alignment);
+    bool zeroed;
+    if (size > SIZE_MAX / 2) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *memory = block_allocate(front + size + DEBUG_GUARD, alignment, owned, &zeroed);
+    struct block block;
+    if (!memory || !block_find(region_get(), memory, &block))
+        return NULL;
+    return debug_dress(memory, block.size, front, size);
+}
+
+static void *allocate(size_t size, size_t alignment, bool owned, bool *zeroed)
+{
+    *zeroed = false;
+    if (is_debugged())
+        return allocate_debugged(size, alignment, owned);
+    return block_allocate(size, alignment, owned, zeroed);
+}
+
+void *mproc_alloc(size_t size)
+{
+    struct member *self = member_current();
+    if (self && size <= SPAN_SMALL_MOST && !region_existing()->geometry.debug) {
+        void *block = span_allocate(self, span_class(size, ALIGNMENT_LEAST), BLOCK_FAMILY);
+        if (block)
+            return block;
+    }
+    bool zeroed;
+    return allocate(size, ALIGNMENT_LEAST, false, &zeroed);
+}
+
+void *mproc_alloc_owned(size_t size)
+{
+    bool zeroed;
+    return allocate(size, ALIGNMENT_LEAST, true, &zeroed);
+}
+
+void *mproc_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    bool zeroed;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *block = allocate(bytes, ALIGNMENT_LEAST, false, &zeroed);
+    if (block && !zeroed)
+        memset(block, 0, bytes);
+    return block;
+}
+
+void *mproc_aligned_alloc(size_t alignment, size_t size)
+{
+    bool zeroed;
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return allocate(size, alignment < ALIGNMENT_LEAST ? ALIGNMENT_LEAST : alignment, false, &zeroed);
+}
+
+static int free_debugged(struct region *region, void *address)
+{
+    struct block block;
+    if (!debug_undress(region, address, &block, "mproc_free"))
+        return MPROC_E_NOT_ALLOCATED;
+    debug_check(address);
+    debug_bury(address);
+    return block_free(region, &block) ? 0 : MPROC_E_NOT_ALLOCATED;
+}
+
+int mproc_free(void *address)
+{
+    struct region *region = region_existing();
+    struct block block;
+    if (!address)
+        return 0;
+    if (region && region->geometry.debug)
+        return free_debugged(region, address);
+    if (!block_find(region, address, &block) || !block_free(region, &block))
+        return MPROC_E_NOT_ALLOCATED;
+    return 0;
+}
+
+/* The block that a program's address belongs to, in either mode, and the bytes of the program's part. */
+static bool find(const void *address, struct block *block, size_t *size, const char *caller)
+{
+    struct region *region = region_existing();
+    if (region && region->geometry.debug) {
+        if (!debug_undress(region, address, block, caller))
+            return false;
+        *size = debug_size(address);
+        return true;
+    }
+    if (!block_find(region, address, block))
+        return false;
+    *size = block->size;
+    return true;
+}
+
+size_t mproc_usable_size(const void *address)
+{
+    struct block block;
+    size_t size;
+    return address && find(address, &block, &size, "mproc_usable_size") ? size : 0;
+}
+
+static bool is_owned(const struct block *block)
+{
+    return block->small ? atomic_load(block->place.state) == BLOCK_OWNED : (block->word & UNIT_OWNED) != 0;
+}
+
+void *mproc_realloc(void *address, size_t size)
+{
+    struct block block;
+    size_t old;
+    bool zeroed;
+    if (!address)
+        return mproc_alloc(size);
+    if (!find(address, &block, &old, "mproc_realloc")) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (!is_debugged() && size <= old && size >= old / 2)
+        return address;
+    void *moved = allocate(size, ALIGNMENT_LEAST, is_owned(&block), &zeroed);
+    if (!moved)
+        return NULL;
+    memcpy(moved, address, old < size ? old : size);
+    mproc_free(address);
+    return moved;
+}
+
+bool mproc_is_shared(const void *address)
+{
+    struct region *region = region_existing();
+    return region && region_unit_of(region, address) != 0;
+}
+
+/* A thread says what it is about to do, so that whoever finds it dead can tell by *where whether it had been done. */
+int mproc_publish(void *where, void *address)
+{
+    struct region *region = region_existing();
+    struct block block;
+    size_t size;
+    if (where && !mproc_is_shared(where))
+        return -EINVAL;
+    if (!address || !find(address, &block, &size, "mproc_publish"))
+        return MPROC_E_NOT_ALLOCATED;
+    struct member *self = member_self();
+    if (!self)
+        return -ENOMEM;
+    if (where) {
+        atomic_store(&self->publishing_at, where);
+        atomic_store(&self->publishing, address);
+        atomic_store((_Atomic(void *) *)where, address);
+    }
+    int err = publish_block(region, address);
+    atomic_store(&self->publishing, NULL);
+    return err;
+}

@@ -1,0 +1,79 @@
+/* Who a thread is to the rest of its family. SPDX-License-Identifier: MIT
+ *
+ * Every thread that uses the heap or a lock has a place in a table in the heap, and an id: the place and the number of
+ * its use, so that an id is never given twice. From the id alone, any process can tell whether that thread is alive,
+ * by looking at a word that the kernel marks when the thread ends.
+ *
+ * A process is known by the id of the first of its threads that came here. That thread may end before its process does;
+ * then the kernel is asked for the process. So the place of such a thread is kept until its process has ended.
+ */
+#ifndef MEMORY_MEMBER_H
+#define MEMORY_MEMBER_H
+
+#include "memory/span.h"
+#include "os/life.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { MEMBERS_MOST = 65535 };
+
+/* Bits of an id: two flags, which are 0 and belong to whoever stores ids in a word of his own; the place; the use. */
+typedef uint64_t member_id;
+enum { MEMBER_PLACE_SHIFT = 2, MEMBER_USE_SHIFT = 18 };
+#define MEMBER_FLAGS UINT64_C(3)
+#define MEMBER_PLACE_MASK UINT64_C(0xffff)
+
+/* Only the thread whose place it is writes into it, but for `life` (the kernel), `swept`, `disowned` and `verdict`
+ * (the sweeper), `round` (see sync/barrier.c), and `publishing` after its end (the sweeper, and who takes over a lock
+ * from it). */
+struct member {
+    struct os_life life;
+    _Atomic uint64_t use;      /* number of threads that had this place; the last one's use */
+    _Atomic uint64_t swept;    /* up to and including this use, nothing in the heap names this place any more */
+    _Atomic uint64_t disowned; /* up to and including this use, no span names this place as its thread */
+    _Atomic uint32_t process;  /* the place that stands for its process */
+    _Atomic uint32_t verdict;  /* memory/sweep.c */
+    _Atomic int pid;
+    _Atomic int thread;            /* the kernel's id */
+    _Atomic uint64_t start_time;   /* of the process */
+    _Atomic uint64_t round;        /* sync/barrier.c: how the round ended that the thread waits for */
+    _Atomic(void *) publishing;    /* a block that is about to be published ... */
+    _Atomic(void *) publishing_at; /* ... by a store of its address there; see mproc_publish */
+    /* Used by this thread alone. */
+    member_id id;
+    member_id process_id;
+    uint32_t spans;       /* that it owns */
+    uint32_t fresh_spans; /* of them, taken since it last looked for empty ones */
+    _Alignas(64) struct span_cache cache[SPAN_CLASSES];
+};
+
+/* The calling thread; NULL until it has become a member, and in a forked child until it has become one there. */
+struct member *member_current(void);
+
+/* The calling thread, which becomes a member if it is not one. NULL if there is no memory or no place left. */
+struct member *member_self(void);
+
+static inline uint32_t member_place(member_id id)
+{
+    return (uint32_t)(id >> MEMBER_PLACE_SHIFT & MEMBER_PLACE_MASK);
+}
+
+/* False if the thread of that id has ended. Takes no system call, but for rare threads whose life is unknown. */
+bool member_is_alive(member_id id);
+
+/* False if the process that the id stands for has ended. */
+bool member_process_is_alive(member_id process_id);
+
+/* The word that the kernel marks, and wakes one sleeper on, when the thread ends; NULL if there is none. `seen` gets
+ * what the word holds as long as the thread lives. */
+_Atomic uint32_t *member_life_word(member_id id, uint32_t *seen);
+
+/* Pid of the process that the thread of that id belongs to, or belonged to; 0 if the id is out of use. */
+pid_t member_pid(member_id id);
+
+struct member *member_at(uint32_t place);
+
+#endif

@@ -1,0 +1,11 @@
+/* Handing a block from its process to the family. SPDX-License-Identifier: MIT */
+#ifndef MEMORY_PUBLISH_H
+#define MEMORY_PUBLISH_H
+
+struct region;
+
+/* From now on the block that the program knows by that address belongs to the family. Returns 0, or
+ * MPROC_E_NOT_ALLOCATED. */
+int publish_block(struct region *region, const void *address);
+
+#endif

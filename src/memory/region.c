@@ -1,0 +1,92 @@
+/* The shared heap's memory. SPDX-License-Identifier: MIT */
+#include "memory/region.h"
+
+#include "memory/member.h"
+#include "os/map.h"
+#include "os/sanitizer.h"
+
+#include <stdlib.h>
+
+#define RESERVE_MOST ((size_t)1 << 40)
+#define RESERVE_SANITIZER ((size_t)64 << 30)
+#define RESERVE_VALGRIND ((size_t)4 << 30)
+#define RESERVE_LEAST ((size_t)4 << 20)
+
+enum { UNITS_PER_MEMBER = 4 }; /* of heap, at least: a small heap has fewer members */
+
+/* Set once; forked children inherit it with the mapping. */
+static _Atomic(struct region *) the_region;
+
+static size_t round_up(size_t size, size_t multiple)
+{
+    return (size + multiple - 1) / multiple * multiple;
+}
+
+static void format(struct region *region, void *base, size_t size)
+{
+    uint32_t units = (uint32_t)(size / UNIT_BYTES);
+    uint32_t members = units / UNITS_PER_MEMBER < MEMBERS_MOST ? units / UNITS_PER_MEMBER : MEMBERS_MOST;
+    size_t members_at = round_up(sizeof *region + (size_t)units * sizeof region->table[0], sizeof(struct member));
+    size_t end = members_at + (size_t)members * sizeof(struct member);
+    region->geometry = (struct region_geometry) {
+        .base = base,
+        .size = size,
+        .units = units,
+        .first_unit = (uint32_t)(round_up(end, UNIT_BYTES) / UNIT_BYTES),
+        .members = (struct member *)(void *)((char *)base + members_at),
+        .members_most = members,
+        .debug = getenv("MPROC_HEAP_DEBUG") && *getenv("MPROC_HEAP_DEBUG") != '0',
+    };
+    atomic_store_explicit(&region->free_hint, region->geometry.first_unit, memory_order_relaxed);
+    atomic_store_explicit(&region->used_end, region->geometry.first_unit, memory_order_relaxed);
+    atomic_store_explicit(&region->limit_end, units, memory_order_relaxed);
+    atomic_store_explicit(&region->members_used, 1, memory_order_relaxed); /* 0 is nobody */
+}
+
+/* Tools that keep a record of every byte of address space cannot do so for all of it. */
+static size_t reserve_most(void)
+{
+    if (os_under_valgrind())
+        return RESERVE_VALGRIND;
+    return OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER ? RESERVE_SANITIZER : RESERVE_MOST;
+}
+
+struct region *region_existing(void)
+{
+    return atomic_load_explicit(&the_region, memory_order_acquire);
+}
+
+/* Threads that come at the same time may each reserve one; the first to publish wins, the others unmap theirs. */
+struct region *region_get(void)
+{
+    struct region *region = region_existing();
+    if (region)
+        return region;
+    void *base;
+    size_t size;
+    if (os_map_reserve(reserve_most(), RESERVE_LEAST, &base, &size) != 0)
+        return NULL;
+    if (os_map_populate(base, os_page_size()) != 0) {
+        os_map_unreserve(base, size);
+        return NULL;
+    }
+    region = base;
+    format(region, base, size);
+    struct region *expected = NULL;
+    if (!atomic_compare_exchange_strong(&the_region, &expected, region)) {
+        os_map_unreserve(base, size);
+        return expected;
+    }
+    return region;
+}
+
+bool region_table_ready(struct region *region, uint32_t end)
+{
+    size_t page = os_page_size();
+    size_t from = (size_t)((char *)&region->table[atomic_load_explicit(&region->used_end, memory_order_relaxed)] -
+                           region->geometry.base);
+    size_t to = (size_t)((char *)&region->table[end] - region->geometry.base);
+    from = from / page * page;
+    to = round_up(to, page);
+    return to <= from || os_map_populate(region->geometry.base + from, to - from) == 0;
+}

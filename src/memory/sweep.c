@@ -1,0 +1,157 @@
+/* What dead threads and processes left in the heap. SPDX-License-Identifier: MIT
+ *
+ * One thread sweeps at a time. Each step can be done twice, so whoever takes over from a sweeper that was killed begins
+ * anew. The place of an ended member is not used again before it was swept, so that a place that is named in the heap,
+ * by the owner of a unit, means one thread or process only.
+ */
+#include "memory/sweep.h"
+
+#include "memory/member.h"
+#include "memory/publish.h"
+#include "memory/units.h"
+
+enum verdict { LIVES, THREAD_ENDED, PROCESS_ENDED };
+
+static bool become_sweeper(struct region *region, member_id self)
+{
+    uint64_t holder = atomic_load(&region->sweeper);
+    if (holder != 0 && (holder == self || member_is_alive(holder)))
+        return false;
+    return atomic_compare_exchange_strong(&region->sweeper, &holder, self);
+}
+
+static enum verdict process_verdict(struct member *member, uint32_t place)
+{
+    uint64_t use = atomic_load(&member->use);
+    member_id id = use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
+    if (!member_process_is_alive(id))
+        return PROCESS_ENDED;
+    bool ended = os_life_state(&member->life) == OS_LIFE_ENDED;
+    return ended && atomic_load(&member->disowned) != use ? THREAD_ENDED : LIVES;
+}
+
+static bool is_settled(struct member *member)
+{
+    enum os_life_state state = os_life_state(&member->life);
+    return state == OS_LIFE_NEVER || state == OS_LIFE_ALIVE || atomic_load(&member->swept) == atomic_load(&member->use);
+}
+
+/* Places that stand for processes come first: if one of them is found ended, then all its threads are marked already,
+ * and the second pass finds them so. Returns true if anyone has ended. */
+static bool judge(struct region *region, uint32_t end)
+{
+    bool any = false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t place = 1; place < end; place++) {
+            struct member *member = &region->geometry.members[place];
+            uint32_t process = atomic_load(&member->process);
+            if ((process == place) != (pass == 0))
+                continue;
+            enum verdict verdict = LIVES;
+            if (is_settled(member))
+                verdict = LIVES;
+            else if (process == place)
+                verdict = process_verdict(member, place);
+            else if (process != 0 && atomic_load(&region->geometry.members[process].verdict) == PROCESS_ENDED)
+                verdict = PROCESS_ENDED;
+            else if (os_life_state(&member->life) == OS_LIFE_ENDED)
+                verdict = THREAD_ENDED;
+            atomic_store(&member->verdict, verdict);
+            any |= verdict != LIVES;
+        }
+    }
+    return any;
+}
+
+void sweep_publishing(struct region *region, struct member *dead)
+{
+    void *block = atomic_load(&dead->publishing);
+    _Atomic(void *) *at = atomic_load(&dead->publishing_at);
+    if (block && at && atomic_load(at) == block)
+        publish_block(region, block);
+    if (block)
+        atomic_compare_exchange_strong(&dead->publishing, &block, NULL);
+}
+
+static bool replace(struct region *region, uint32_t unit, uint64_t word, uint64_t by)
+{
+    return atomic_compare_exchange_strong(&region->table[unit], &word, by);
+}
+
+static void sweep_span(struct region *region, uint32_t unit, uint64_t word, enum verdict verdict, uint32_t sweeper)
+{
+    uint32_t process = atomic_load(&region->geometry.members[unit_owner(word)].process);
+    uint64_t orphan = unit_word(UNIT_SPAN, (word & UNIT_PRESENT) | UNIT_ORPHAN, unit_class(word),
+                                verdict == PROCESS_ENDED ? 0 : process, unit_count(word));
+    if (verdict == THREAD_ENDED && (word & UNIT_ORPHAN))
+        return;
+    if (verdict == PROCESS_ENDED && span_sweep(region, unit, word) == 0) {
+        units_free(region, unit, word, sweeper);
+        return;
+    }
+    atomic_store(&region->orphans, 1);
+    replace(region, unit, word, orphan);
+}
+
+static void sweep_block(struct region *region, uint32_t unit, uint64_t word, enum verdict verdict, uint32_t sweeper)
+{
+    if (verdict != PROCESS_ENDED)
+        return;
+    if (word & UNIT_OWNED)
+        units_free(region, unit, word, sweeper);
+    else
+        replace(region, unit, word, unit_word(UNIT_BLOCK, word & UNIT_PRESENT, 0, 0, unit_count(word)));
+}
+
+/* Sweeps what begins at a unit; returns how many units that is. */
+static uint32_t sweep_unit(struct region *region, uint32_t unit, uint32_t sweeper)
+{
+    uint64_t word = atomic_load(&region->table[unit]);
+    uint32_t owner = unit_owner(word);
+    enum verdict verdict = owner ? (enum verdict)atomic_load(&region->geometry.members[owner].verdict) : LIVES;
+    switch (unit_state(word)) {
+    case UNIT_CLAIMED: /* and no block's, as those are stepped over */
+        if (verdict != LIVES)
+            replace(region, unit, word, UNIT_FREE | (word & UNIT_PRESENT) | UNIT_DIRTY);
+        return 1;
+    case UNIT_BLOCK: sweep_block(region, unit, word, verdict, sweeper); return unit_count(word);
+    case UNIT_SPAN: sweep_span(region, unit, word, verdict, sweeper); return unit_count(word);
+    case UNIT_FREEING:
+        if (verdict != LIVES)
+            units_free_rest(region, unit, word);
+        return unit_count(word);
+    default: return 1;
+    }
+}
+
+static void settle_members(struct region *region, uint32_t end)
+{
+    for (uint32_t place = 1; place < end; place++) {
+        struct member *member = &region->geometry.members[place];
+        enum verdict verdict = (enum verdict)atomic_load(&member->verdict);
+        if (verdict == LIVES)
+            continue;
+        atomic_store(&member->disowned, atomic_load(&member->use));
+        /* A place that stands for a process is kept as long as that lives. */
+        if (verdict == PROCESS_ENDED || atomic_load(&member->process) != place)
+            atomic_store(&member->swept, atomic_load(&member->use));
+    }
+}
+
+void sweep_dead(struct region *region, struct member *self)
+{
+    if (!become_sweeper(region, self->id))
+        return;
+    uint32_t end = atomic_load(&region->members_used);
+    if (judge(region, end)) {
+        for (uint32_t place = 1; place < end; place++)
+            if (atomic_load(&region->geometry.members[place].verdict) != LIVES)
+                sweep_publishing(region, &region->geometry.members[place]);
+        uint32_t used = atomic_load(&region->used_end);
+        for (uint32_t unit = region->geometry.first_unit; unit < used;)
+            unit += sweep_unit(region, unit, member_place(self->id));
+        atomic_store(&region->free_hint, region->geometry.first_unit);
+        settle_members(region, end);
+    }
+    atomic_store(&region->sweeper, 0);
+}
