@@ -24,7 +24,10 @@
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
 #include <mproc/shared_memory.h>
+#include <mproc/sync.h>
 #include <mproc/task.h>
+#include <mproc/time.h>
+#include <mproc/value.h>
 #include <mproc/version.h>
 
 #endif

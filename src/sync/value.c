@@ -1,0 +1,66 @@
+/* Shared values and arrays with a lock. SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <mproc/error.h>
+#include <mproc/value.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VALUE_MAGIC UINT64_C(0x6d70726f6376616c)
+
+/* In front of the elements. */
+struct value {
+    uint64_t magic;
+    size_t count;
+    mproc_rlock lock;
+    char padding[64 - sizeof(uint64_t) - sizeof(size_t) - sizeof(mproc_rlock)];
+};
+
+_Static_assert(sizeof(struct value) == 64, "the elements are aligned to a cache line");
+
+void *mproc_value_allocate(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - sizeof(struct value)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct value *value = mproc_aligned_alloc(sizeof *value, sizeof *value + bytes);
+    if (!value)
+        return NULL;
+    memset(value, 0, sizeof *value + bytes);
+    value->magic = VALUE_MAGIC;
+    value->count = count;
+    return value + 1;
+}
+
+static struct value *of(const void *elements)
+{
+    uintptr_t address = (uintptr_t)elements;
+    if (address < sizeof(struct value) || address % 64 != 0 || !mproc_is_shared((const void *)(address - 1)))
+        return NULL;
+    struct value *value = (struct value *)(address - sizeof(struct value));
+    return value->magic == VALUE_MAGIC ? value : NULL;
+}
+
+mproc_rlock *mproc_value_lock(const void *elements)
+{
+    struct value *value = of(elements);
+    return value ? &value->lock : NULL;
+}
+
+size_t mproc_value_count(const void *elements)
+{
+    struct value *value = of(elements);
+    return value ? value->count : 0;
+}
+
+int mproc_value_free(void *elements)
+{
+    struct value *value = of(elements);
+    if (!elements)
+        return 0;
+    if (!value)
+        return MPROC_E_NOT_ALLOCATED;
+    value->magic = 0;
+    return mproc_free(value);
+}
