@@ -40,16 +40,22 @@ static void *allocate(size_t size, size_t alignment, bool owned, bool *zeroed)
     return block_allocate(size, alignment, owned, zeroed);
 }
 
-void *mproc_alloc(size_t size)
+static __attribute__((noinline)) void *allocate_slowly(size_t size)
 {
-    struct member *self = member_current();
-    if (self && size <= SPAN_SMALL_MOST && !region_existing()->geometry.debug) {
-        void *block = span_allocate(self, span_class(size, ALIGNMENT_LEAST), BLOCK_FAMILY);
-        if (block)
-            return block;
-    }
     bool zeroed;
     return allocate(size, ALIGNMENT_LEAST, false, &zeroed);
+}
+
+void *mproc_alloc(size_t size)
+{
+    struct member *self = member_quick();
+    if (__builtin_expect(self != NULL && size <= SPAN_SMALL_MOST, 1)) {
+        unsigned size_class = span_class_of(size);
+        void *block = span_allocate_quickly(&self->cache[size_class], size_class, BLOCK_FAMILY);
+        if (__builtin_expect(block != NULL, 1))
+            return block;
+    }
+    return allocate_slowly(size);
 }
 
 void *mproc_alloc_owned(size_t size)
@@ -92,7 +98,7 @@ static int free_debugged(struct region *region, void *address)
     return block_free(region, &block) ? 0 : MPROC_E_NOT_ALLOCATED;
 }
 
-int mproc_free(void *address)
+static __attribute__((noinline)) int free_slowly(void *address)
 {
     struct region *region = region_existing();
     struct block block;
@@ -100,9 +106,24 @@ int mproc_free(void *address)
         return 0;
     if (region && region->geometry.debug)
         return free_debugged(region, address);
-    if (!block_find(region, address, &block) || !block_free(region, &block))
-        return MPROC_E_NOT_ALLOCATED;
-    return 0;
+    return block_find(region, address, &block) && block_free(region, &block) ? 0 : MPROC_E_NOT_ALLOCATED;
+}
+
+/* The common case, a small block of the calling thread's own, comes first and without what the others need. */
+int mproc_free(void *address)
+{
+    struct member *self = member_quick();
+    if (self) {
+        struct region *region = region_existing();
+        uint32_t unit = region_unit_of(region, address);
+        uint64_t word = atomic_load_explicit(&region->table[unit], memory_order_relaxed);
+        struct span_place place;
+        if (unit != 0 && unit_state(word) == UNIT_SPAN && unit_owner(word) == member_thread.place &&
+            span_find((struct span *)(void *)region_unit_address(region, unit), unit_class(word), address, &place) &&
+            span_free_own(&self->cache[place.size_class], &place))
+            return 0;
+    }
+    return free_slowly(address);
 }
 
 /* The block that a program's address belongs to, in either mode, and the bytes of the program's part. */
@@ -130,7 +151,8 @@ size_t mproc_usable_size(const void *address)
 
 static bool is_owned(const struct block *block)
 {
-    return block->small ? atomic_load(block->place.state) == BLOCK_OWNED : (block->word & UNIT_OWNED) != 0;
+    return block->small ? atomic_load(&block->place.span->state[block->place.index]) == BLOCK_OWNED
+                        : (block->word & UNIT_OWNED) != 0;
 }
 
 void *mproc_realloc(void *address, size_t size)

@@ -23,17 +23,21 @@ bool block_find(struct region *region, const void *address, struct block *block)
         block->size = unit_count(block->word) * UNIT_BYTES;
         return address == region_unit_address(region, first);
     }
-    if (!span_find(region, first, block->word, address, &block->place))
+    struct span *span = (struct span *)(void *)region_unit_address(region, first);
+    if (!span_find(span, unit_class(block->word), address, &block->place))
         return false;
-    block->size = span_class_size(block->place.class);
-    return atomic_load_explicit(block->place.state, memory_order_relaxed) != BLOCK_FREE;
+    block->place.owner = unit_owner(block->word);
+    block->size = span_classes[block->place.size_class].size;
+    return !span_is_free(span, block->place.index);
 }
 
 bool block_free(struct region *region, const struct block *block)
 {
     struct member *self = member_current();
+    if (block->small && self && block->place.owner == member_place(self->id) && !(block->word & UNIT_ORPHAN))
+        return span_free_own(&self->cache[block->place.size_class], &block->place);
     if (block->small)
-        return span_free(self, &block->place) != BLOCK_FREE;
+        return span_free_other(&block->place);
     return units_free(region, block->unit, block->word, self ? member_place(self->id) : 0);
 }
 
@@ -91,10 +95,10 @@ void *block_allocate(size_t size, size_t alignment, bool owned, bool *zeroed)
         errno = ENOMEM;
         return NULL;
     }
-    unsigned class = span_class(size, alignment);
-    if (class >= SPAN_CLASSES)
+    unsigned size_class = span_class_aligned(size, alignment);
+    if (size_class >= SPAN_CLASSES)
         return allocate_large(region_existing(), self, size, alignment, owned, zeroed);
-    void *block = span_allocate(self, class, owned ? BLOCK_OWNED : BLOCK_FAMILY);
+    void *block = span_allocate_slowly(self, size_class, owned ? BLOCK_OWNED : BLOCK_FAMILY);
     if (!block)
         errno = ENOMEM;
     return block;

@@ -11,28 +11,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* `stamp` is the process's own: a child that was forked, in whatever way, finds 0 in its guard page instead, and its
- * one thread becomes a member anew. */
-static _Thread_local struct {
-    struct member *self;
-    uint64_t stamp;
-} current __attribute__((tls_model("initial-exec")));
-
-static _Atomic(_Atomic uint64_t *) process_stamp;
+_Thread_local struct member_thread member_thread __attribute__((tls_model("initial-exec")));
 
 /* Words of the guard page: behind the stamp, the id that stands for this process, or 0. */
 enum { GUARD_STAMP, GUARD_PROCESS };
 
-static uint64_t stamp_now(void)
-{
-    _Atomic uint64_t *guard = atomic_load_explicit(&process_stamp, memory_order_acquire);
-    return guard ? atomic_load_explicit(&guard[GUARD_STAMP], memory_order_relaxed) : 0;
-}
-
-struct member *member_current(void)
-{
-    return current.self && current.stamp == stamp_now() ? current.self : NULL;
-}
+static _Atomic uint64_t no_guard_yet;
+_Atomic(_Atomic uint64_t *) member_guard = &no_guard_yet;
 
 struct member *member_at(uint32_t place)
 {
@@ -109,7 +94,7 @@ static _Atomic uint64_t *stamped_guard(void)
         return NULL;
     uint64_t none = 0;
     atomic_compare_exchange_strong(&guard[GUARD_STAMP], &none, (uint64_t)os_now());
-    atomic_store(&process_stamp, guard);
+    atomic_store(&member_guard, guard);
     return guard;
 }
 
@@ -127,8 +112,11 @@ struct member *member_self(void)
     if (!self)
         return NULL;
     fill(self, place, guard);
-    current.self = self;
-    current.stamp = stamp_now();
+    member_thread = (struct member_thread) { .self = self,
+                                             .id = self->id,
+                                             .stamp = atomic_load(&guard[GUARD_STAMP]),
+                                             .quick = region->geometry.debug ? NULL : self,
+                                             .place = place };
     sweep_dead(region, self);
     return self;
 }

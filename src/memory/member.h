@@ -50,8 +50,38 @@ struct member {
     _Alignas(64) struct span_cache cache[SPAN_CLASSES];
 };
 
+/* What a thread knows of itself. `stamp` is that of the process in which it became a member; a child that was forked,
+ * in whatever way, finds 0 behind `member_guard` instead, so that its one thread becomes a member anew. */
+struct member_thread {
+    struct member *self;
+    member_id id;
+    uint64_t stamp;
+    struct member *quick; /* self; NULL if the heap is in debug mode, in which nothing is quick */
+    uint32_t place;
+};
+
+extern _Thread_local struct member_thread member_thread __attribute__((tls_model("initial-exec")));
+extern _Atomic(_Atomic uint64_t *) member_guard;
+
 /* The calling thread; NULL until it has become a member, and in a forked child until it has become one there. */
-struct member *member_current(void);
+static inline struct member *member_current(void)
+{
+    _Atomic uint64_t *guard = atomic_load_explicit(&member_guard, memory_order_acquire);
+    return member_thread.stamp == atomic_load_explicit(guard, memory_order_relaxed) ? member_thread.self : NULL;
+}
+
+static inline struct member *member_quick(void)
+{
+    _Atomic uint64_t *guard = atomic_load_explicit(&member_guard, memory_order_acquire);
+    return member_thread.stamp == atomic_load_explicit(guard, memory_order_relaxed) ? member_thread.quick : NULL;
+}
+
+/* Its id; 0 where member_current is NULL. */
+static inline member_id member_current_id(void)
+{
+    _Atomic uint64_t *guard = atomic_load_explicit(&member_guard, memory_order_acquire);
+    return member_thread.stamp == atomic_load_explicit(guard, memory_order_relaxed) ? member_thread.id : 0;
+}
 
 /* The calling thread, which becomes a member if it is not one. NULL if there is no memory or no place left. */
 struct member *member_self(void);

@@ -14,8 +14,7 @@
 
 enum { UNITS_PER_MEMBER = 4 }; /* of heap, at least: a small heap has fewer members */
 
-/* Set once; forked children inherit it with the mapping. */
-static _Atomic(struct region *) the_region;
+_Atomic(struct region *) region_the_one;
 
 static size_t round_up(size_t size, size_t multiple)
 {
@@ -51,11 +50,6 @@ static size_t reserve_most(void)
     return OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER ? RESERVE_SANITIZER : RESERVE_MOST;
 }
 
-struct region *region_existing(void)
-{
-    return atomic_load_explicit(&the_region, memory_order_acquire);
-}
-
 /* Threads that come at the same time may each reserve one; the first to publish wins, the others unmap theirs. */
 struct region *region_get(void)
 {
@@ -73,7 +67,7 @@ struct region *region_get(void)
     region = base;
     format(region, base, size);
     struct region *expected = NULL;
-    if (!atomic_compare_exchange_strong(&the_region, &expected, region)) {
+    if (!atomic_compare_exchange_strong(&region_the_one, &expected, region)) {
         os_map_unreserve(base, size);
         return expected;
     }

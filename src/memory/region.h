@@ -42,8 +42,14 @@ struct region {
 /* The region, reserved if it is not there yet; NULL where there is no address space or no memory for it. */
 struct region *region_get(void);
 
+/* Set once; forked children inherit it with the mapping. */
+extern _Atomic(struct region *) region_the_one;
+
 /* The region, or NULL as long as nobody has needed it. */
-struct region *region_existing(void);
+static inline struct region *region_existing(void)
+{
+    return atomic_load_explicit(&region_the_one, memory_order_acquire);
+}
 
 /* Makes sure that the table's words below `end` can be touched. Returns false if there is no memory. */
 bool region_table_ready(struct region *region, uint32_t end);

@@ -8,21 +8,9 @@
 
 #include <string.h>
 
-struct span {
-    _Atomic uint32_t has_free; /* a block may be free. Set before one is freed; derived */
-    struct span *next;         /* the owner's next span of this class, in a ring; the owner's alone */
-    _Alignas(64) _Atomic uint8_t state[];
-};
-
 /* ---- classes: multiples of 16 up to 128, then four for each doubling */
 
-struct class
-{
-    uint32_t size, units, count, start;
-    uint64_t reciprocal;
-};
-
-enum { RECIPROCAL_SHIFT = 40, ALIGNMENT_MOST = 4096 };
+enum { ALIGNMENT_MOST = 4096 };
 
 #define UNITS_OF(size) ((size) <= 1024 ? 1U : 4U)
 #define POWER_IN(size) ((size) & (~(size) + 1U))
@@ -32,50 +20,30 @@ enum { RECIPROCAL_SHIFT = 40, ALIGNMENT_MOST = 4096 };
 #define START_OF(size)                                                                                                 \
     (((uint32_t)sizeof(struct span) + COUNT_OF(size) + ALIGNMENT_OF(size) - 1U) / ALIGNMENT_OF(size) *                 \
      ALIGNMENT_OF(size))
-#define RECIPROCAL_OF(size) (((UINT64_C(1) << RECIPROCAL_SHIFT) + (size)-1) / (size))
+#define RECIPROCAL_OF(size) (((UINT64_C(1) << SPAN_RECIPROCAL_SHIFT) + (size)-1) / (size))
 #define CLASS(size)                                                                                                    \
     {                                                                                                                  \
         size, UNITS_OF(size), COUNT_OF(size), START_OF(size), RECIPROCAL_OF(size)                                      \
     }
 #define DOUBLING(size) CLASS(5U * (size) / 4U), CLASS(6U * (size) / 4U), CLASS(7U * (size) / 4U), CLASS(2U * (size))
 
-static const struct class classes[SPAN_CLASSES] = {
+const struct span_class span_classes[SPAN_CLASSES] = {
     CLASS(16U),      CLASS(32U),      CLASS(48U),      CLASS(64U),       CLASS(80U),     CLASS(96U),
     CLASS(112U),     CLASS(128U),     DOUBLING(128U),  DOUBLING(256U),   DOUBLING(512U), DOUBLING(1024U),
     DOUBLING(2048U), DOUBLING(4096U), DOUBLING(8192U), DOUBLING(16384U),
 };
 
-unsigned span_class(size_t size, size_t alignment)
+unsigned span_class_aligned(size_t size, size_t alignment)
 {
     if (size > SPAN_SMALL_MOST || alignment > ALIGNMENT_MOST)
         return SPAN_CLASSES;
-    unsigned class = size == 0 ? 0 : (unsigned)((size - 1) / 16);
-    if (size > 128) {
-        unsigned power = 63U - (unsigned)__builtin_clzll(size - 1);
-        class = 8U + (power - 7U) * 4U + (unsigned)((size - 1) >> (power - 2U) & 3U);
-    }
-    while (alignment > 16 && class < SPAN_CLASSES && classes[class].size % alignment != 0)
-        class ++;
-    return class;
-}
-
-size_t span_class_size(unsigned class)
-{
-    return classes[class].size;
+    unsigned size_class = span_class_of(size);
+    while (alignment > 16 && size_class < SPAN_CLASSES && span_classes[size_class].size % alignment != 0)
+        size_class = size_class + 1;
+    return size_class;
 }
 
 /* ---- one span */
-
-static void *block_at(struct span *span, const struct class *class, uint32_t index)
-{
-    return (char *)span + class->start + (size_t)index * class->size;
-}
-
-static bool is_free(struct span *span, uint32_t index)
-{
-    /* Acquire: what was done with the block before it was freed comes before what is done now. */
-    return atomic_load_explicit(&span->state[index], memory_order_acquire) == BLOCK_FREE;
-}
 
 typedef uint64_t __attribute__((may_alias)) eight_states;
 
@@ -91,44 +59,34 @@ static uint32_t find_free(struct span *span, uint32_t from, uint32_t to)
     for (uint32_t i = from; i < to; i++) {
         while (i % 8 == 0 && i + 8 <= to && none_is_free(span, i))
             i += 8;
-        if (i < to && is_free(span, i))
+        if (i < to && span_is_free(span, i))
             return i;
     }
     return to;
 }
 
-static void *take(struct span_cache *cache, const struct class *class, uint32_t index, enum span_block state)
-{
-    struct span *span = cache->span;
-    void *block = block_at(span, class, index);
-    cache->cursor = index + 1;
-    asan_unpoison(block, class->size);
-    atomic_store_explicit(&span->state[index], (uint8_t)state, memory_order_relaxed);
-    return block;
-}
-
-static void *take_from_span(struct span_cache *cache, const struct class *class, enum span_block state)
+static void *take_from_span(struct span_cache *cache, const struct span_class *info, enum span_block state)
 {
     struct span *span = cache->span;
     atomic_store_explicit(&span->has_free, 0, memory_order_relaxed);
-    uint32_t start = cache->cursor < class->count ? cache->cursor : 0;
-    uint32_t index = find_free(span, start, class->count);
-    if (index == class->count) {
+    uint32_t start = cache->cursor < info->count ? cache->cursor : 0;
+    uint32_t index = find_free(span, start, info->count);
+    if (index == info->count) {
         index = find_free(span, 0, start);
         if (index == start)
             return NULL;
     }
     atomic_store_explicit(&span->has_free, 1, memory_order_relaxed);
-    return take(cache, class, index, state);
+    return span_take(cache, info, index, state);
 }
 
 /* ---- a thread's spans: a ring for each class */
 
 enum { RING_STEPS = 16 };
 
-static void enter_ring(struct member *self, unsigned class, struct span *span)
+static void enter_ring(struct member *self, unsigned size_class, struct span *span)
 {
-    struct span_cache *cache = &self->cache[class];
+    struct span_cache *cache = &self->cache[size_class];
     span->next = cache->span ? cache->span->next : span;
     if (cache->span)
         cache->span->next = span;
@@ -137,12 +95,13 @@ static void enter_ring(struct member *self, unsigned class, struct span *span)
     self->spans++;
 }
 
-static void *take_from_ring(struct span_cache *cache, const struct class *class, uint32_t steps, enum span_block state)
+static void *take_from_ring(struct span_cache *cache, const struct span_class *info, uint32_t steps,
+                            enum span_block state)
 {
     struct span *start = cache->span;
     for (uint32_t i = 0; start && i < steps; i++) {
         if (atomic_load_explicit(&cache->span->has_free, memory_order_relaxed)) {
-            void *block = take_from_span(cache, class, state);
+            void *block = take_from_span(cache, info, state);
             if (block)
                 return block;
         }
@@ -154,41 +113,41 @@ static void *take_from_ring(struct span_cache *cache, const struct class *class,
     return NULL;
 }
 
-static bool adopt(struct region *region, struct member *self, unsigned class, uint32_t unit)
+static bool adopt(struct region *region, struct member *self, unsigned size_class, uint32_t unit)
 {
     uint64_t word = atomic_load_explicit(&region->table[unit], memory_order_relaxed);
-    if (unit_state(word) != UNIT_SPAN || unit_class(word) != class || !(word & UNIT_ORPHAN))
+    if (unit_state(word) != UNIT_SPAN || unit_class(word) != size_class || !(word & UNIT_ORPHAN))
         return false;
     if (unit_owner(word) != 0 && unit_owner(word) != member_place(self->process_id))
         return false;
-    uint64_t mine = unit_word(UNIT_SPAN, word & UNIT_PRESENT, class, member_place(self->id), unit_count(word));
+    uint64_t mine = unit_word(UNIT_SPAN, word & UNIT_PRESENT, size_class, member_place(self->id), unit_count(word));
     if (!atomic_compare_exchange_strong_explicit(&region->table[unit], &word, mine, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
     struct span *span = (struct span *)(void *)region_unit_address(region, unit);
     atomic_store_explicit(&span->has_free, 1, memory_order_relaxed);
-    enter_ring(self, class, span);
+    enter_ring(self, size_class, span);
     return true;
 }
 
-static void *take_from_orphan(struct region *region, struct member *self, unsigned class, enum span_block state)
+static void *take_from_orphan(struct region *region, struct member *self, unsigned size_class, enum span_block state)
 {
     if (!atomic_load_explicit(&region->orphans, memory_order_relaxed))
         return NULL;
     uint32_t end = atomic_load_explicit(&region->used_end, memory_order_relaxed);
     for (uint32_t unit = region->geometry.first_unit; unit < end; unit++) {
-        if (!adopt(region, self, class, unit))
+        if (!adopt(region, self, size_class, unit))
             continue;
-        void *block = take_from_span(&self->cache[class], &classes[class], state);
+        void *block = take_from_span(&self->cache[size_class], &span_classes[size_class], state);
         if (block)
             return block;
     }
     return NULL;
 }
 
-static struct span *new_span(struct region *region, struct member *self, unsigned class)
+static struct span *new_span(struct region *region, struct member *self, unsigned size_class)
 {
-    const struct class *info = &classes[class];
+    const struct span_class *info = &span_classes[size_class];
     struct units_request request = { .count = info->units, .owner = member_place(self->id), .present = true };
     uint64_t flags;
     uint32_t unit = units_claim(region, &request, &flags);
@@ -197,114 +156,79 @@ static struct span *new_span(struct region *region, struct member *self, unsigne
     struct span *span = (struct span *)(void *)region_unit_address(region, unit);
     asan_unpoison(span, info->units * UNIT_BYTES);
     memset(span, 0, sizeof *span + info->count);
-    units_commit(region, unit, unit_word(UNIT_SPAN, UNIT_PRESENT, class, member_place(self->id), info->units));
-    enter_ring(self, class, span);
+    units_commit(region, unit, unit_word(UNIT_SPAN, UNIT_PRESENT, size_class, member_place(self->id), info->units));
+    enter_ring(self, size_class, span);
     self->fresh_spans++;
     return span;
 }
 
 /* Memory that was used before comes before memory that was not. */
-static void *take_from_new(struct region *region, struct member *self, unsigned class, enum span_block state)
+static void *take_from_new(struct region *region, struct member *self, unsigned size_class, enum span_block state)
 {
     if (units_would_be_new(region)) {
         sweep_dead(region, self);
         if (self->fresh_spans > 4 + self->spans / 2) {
             span_reclaim(self);
-            void *block = take_from_ring(&self->cache[class], &classes[class], UINT32_MAX, state);
+            void *block = take_from_ring(&self->cache[size_class], &span_classes[size_class], UINT32_MAX, state);
             if (block)
                 return block;
         }
     }
-    if (!new_span(region, self, class)) {
+    if (!new_span(region, self, size_class)) {
         sweep_dead(region, self);
         span_reclaim(self);
-        void *block = take_from_ring(&self->cache[class], &classes[class], UINT32_MAX, state);
-        if (block || !new_span(region, self, class))
+        void *block = take_from_ring(&self->cache[size_class], &span_classes[size_class], UINT32_MAX, state);
+        if (block || !new_span(region, self, size_class))
             return block;
     }
-    return take_from_span(&self->cache[class], &classes[class], state);
+    return take_from_span(&self->cache[size_class], &span_classes[size_class], state);
 }
 
-static __attribute__((noinline)) void *allocate_slowly(struct member *self, unsigned class, enum span_block state)
+void *span_allocate_slowly(struct member *self, unsigned size_class, enum span_block state)
 {
     struct region *region = region_existing();
-    struct span_cache *cache = &self->cache[class];
-    void *block = cache->span ? take_from_span(cache, &classes[class], state) : NULL;
+    struct span_cache *cache = &self->cache[size_class];
+    void *block = cache->span ? take_from_span(cache, &span_classes[size_class], state) : NULL;
     if (!block)
-        block = take_from_ring(cache, &classes[class], RING_STEPS, state);
+        block = take_from_ring(cache, &span_classes[size_class], RING_STEPS, state);
     if (!block)
-        block = take_from_orphan(region, self, class, state);
+        block = take_from_orphan(region, self, size_class, state);
     if (!block)
-        block = take_from_new(region, self, class, state);
+        block = take_from_new(region, self, size_class, state);
     return block;
-}
-
-void *span_allocate(struct member *self, unsigned class, enum span_block state)
-{
-    struct span_cache *cache = &self->cache[class];
-    if (cache->span && cache->cursor < classes[class].count && is_free(cache->span, cache->cursor))
-        return take(cache, &classes[class], cache->cursor, state);
-    return allocate_slowly(self, class, state);
 }
 
 /* ---- giving back */
 
-bool span_find(struct region *region, uint32_t unit, uint64_t word, const void *block, struct span_place *place)
+static bool is_empty(struct span *span, const struct span_class *info)
 {
-    const struct class *class = &classes[unit_class(word)];
-    struct span *span = (struct span *)(void *)region_unit_address(region, unit);
-    size_t offset = (size_t)((const char *)block - (const char *)span) - class->start;
-    uint64_t index = offset * class->reciprocal >> RECIPROCAL_SHIFT;
-    if (offset >= class->units * UNIT_BYTES || index >= class->count || index * class->size != offset)
-        return false;
-    *place = (struct span_place) { &span->state[index], span, (uint32_t)index, unit_class(word), unit_owner(word) };
-    return true;
-}
-
-/* The state comes last: after it the span may be gone. */
-enum span_block span_free(struct member *self, const struct span_place *place)
-{
-    bool mine = self && place->owner == member_place(self->id);
-    const struct class *class = &classes[place->class];
-    if (mine)
-        asan_poison(block_at(place->span, class, place->index), class->size);
-    if (!atomic_load_explicit(&place->span->has_free, memory_order_relaxed))
-        atomic_store_explicit(&place->span->has_free, 1, memory_order_relaxed);
-    uint8_t before = atomic_exchange_explicit(place->state, BLOCK_FREE, memory_order_acq_rel);
-    if (mine && self->cache[place->class].span == place->span)
-        self->cache[place->class].cursor = place->index;
-    return (enum span_block)before;
-}
-
-static bool is_empty(struct span *span, const struct class *class)
-{
-    for (uint32_t i = 0; i < class->count; i++)
-        if (!is_free(span, i))
+    for (uint32_t i = 0; i < info->count; i++)
+        if (!span_is_free(span, i))
             return false;
     return true;
 }
 
 /* Nobody else allocates in it, and nobody has a block of it to free, so an empty span stays empty. */
-static bool give_back(struct region *region, struct member *self, struct span *span, const struct class *class)
+static bool give_back(struct region *region, struct member *self, struct span *span, const struct span_class *info)
 {
-    if (!is_empty(span, class))
+    if (!is_empty(span, info))
         return false;
     uint32_t unit = region_unit_of(region, span);
-    asan_unpoison(span, class->units * UNIT_BYTES);
+    asan_unpoison(span, info->units * UNIT_BYTES);
     return units_free(region, unit, atomic_load_explicit(&region->table[unit], memory_order_relaxed),
                       member_place(self->id));
 }
 
-static void reclaim_ring(struct region *region, struct member *self, unsigned class)
+static void reclaim_ring(struct region *region, struct member *self, unsigned size_class)
 {
-    struct span_cache *cache = &self->cache[class];
+    struct span_cache *cache = &self->cache[size_class];
     struct span *before = cache->span, *last = before;
     if (!before)
         return;
     do {
         struct span *span = before->next, *after = span->next;
         bool was_last = span == last;
-        if (give_back(region, self, span, &classes[class])) {
+        if (give_back(region, self, span, &span_classes[size_class])) {
             self->spans--;
             if (span == before) {
                 cache->span = NULL;
@@ -324,8 +248,8 @@ static void reclaim_ring(struct region *region, struct member *self, unsigned cl
 
 void span_reclaim(struct member *self)
 {
-    for (unsigned class = 0; class < SPAN_CLASSES; class ++)
-        reclaim_ring(region_existing(), self, class);
+    for (unsigned size_class = 0; size_class < SPAN_CLASSES; size_class++)
+        reclaim_ring(region_existing(), self, size_class);
     self->fresh_spans = 0;
 }
 
@@ -333,10 +257,10 @@ void span_reclaim(struct member *self)
 
 uint32_t span_sweep(struct region *region, uint32_t unit, uint64_t word)
 {
-    const struct class *class = &classes[unit_class(word)];
+    const struct span_class *info = &span_classes[unit_class(word)];
     struct span *span = (struct span *)(void *)region_unit_address(region, unit);
     uint32_t stay = 0;
-    for (uint32_t i = 0; i < class->count; i++) {
+    for (uint32_t i = 0; i < info->count; i++) {
         uint8_t owned = BLOCK_OWNED;
         if (!atomic_compare_exchange_strong(&span->state[i], &owned, BLOCK_FREE))
             stay += owned != BLOCK_FREE;
@@ -346,20 +270,20 @@ uint32_t span_sweep(struct region *region, uint32_t unit, uint64_t word)
 
 uint32_t span_count(struct region *region, uint32_t unit, uint64_t word)
 {
-    const struct class *class = &classes[unit_class(word)];
+    const struct span_class *info = &span_classes[unit_class(word)];
     struct span *span = (struct span *)(void *)region_unit_address(region, unit);
     uint32_t count = 0;
-    for (uint32_t i = 0; i < class->count; i++)
-        count += !is_free(span, i);
+    for (uint32_t i = 0; i < info->count; i++)
+        count += !span_is_free(span, i);
     return count;
 }
 
 void span_visit(struct region *region, uint32_t unit, uint64_t word,
                 void (*visit)(void *block, size_t size, void *argument), void *argument)
 {
-    const struct class *class = &classes[unit_class(word)];
+    const struct span_class *info = &span_classes[unit_class(word)];
     struct span *span = (struct span *)(void *)region_unit_address(region, unit);
-    for (uint32_t i = 0; i < class->count; i++)
-        if (!is_free(span, i))
-            visit(block_at(span, class, i), class->size, argument);
+    for (uint32_t i = 0; i < info->count; i++)
+        if (!span_is_free(span, i))
+            visit(span_block_at(span, info, i), info->size, argument);
 }

@@ -149,8 +149,8 @@ void units_commit(struct region *region, uint32_t first, uint64_t word)
     atomic_store_explicit(&region->table[first], word, memory_order_release);
 }
 
-/* A unit that is part of the block `distance` in front of it. Nobody else can have claimed it with that distance as long
- * as the block's first unit is not free. */
+/* A unit that is part of the block `distance` in front of it. Nobody else can have claimed it with that distance as
+ * long as the block's first unit is not free. */
 static bool is_part(uint64_t word, uint32_t distance)
 {
     return unit_state(word) == UNIT_CLAIMED && unit_count(word) == distance;

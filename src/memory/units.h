@@ -54,9 +54,10 @@ static inline uint32_t unit_count(uint64_t word)
     return (uint32_t)(word >> UNIT_COUNT_SHIFT);
 }
 
-static inline uint64_t unit_word(enum unit_state state, uint64_t flags, unsigned class, uint32_t owner, uint32_t count)
+static inline uint64_t unit_word(enum unit_state state, uint64_t flags, unsigned size_class, uint32_t owner,
+                                 uint32_t count)
 {
-    return (uint64_t)state | flags | (uint64_t) class << UNIT_CLASS_SHIFT | (uint64_t)owner << UNIT_OWNER_SHIFT |
+    return (uint64_t)state | flags | (uint64_t)size_class << UNIT_CLASS_SHIFT | (uint64_t)owner << UNIT_OWNER_SHIFT |
            (uint64_t)count << UNIT_COUNT_SHIFT;
 }
 

@@ -9,12 +9,12 @@
 
 int mproc_lock_acquire(mproc_lock *lock, int64_t timeout)
 {
-    struct member *self = member_current();
-    if (lock && self && lock_word_try(lock_of(lock), self->id))
-        return 0;
+    member_id id = member_current_id();
     if (!lock)
         return -EINVAL;
-    self = member_self();
+    if (id && lock_word_try(lock_of(lock), id))
+        return 0;
+    struct member *self = member_self();
     if (!self)
         return -ENOMEM;
     return lock_word_acquire_slowly(lock_of(lock), self->id, wait_deadline(timeout));
@@ -22,8 +22,7 @@ int mproc_lock_acquire(mproc_lock *lock, int64_t timeout)
 
 int mproc_lock_release(mproc_lock *lock)
 {
-    struct member *self = member_current();
-    return lock ? lock_word_release(lock_of(lock), self ? self->id : 0) : -EINVAL;
+    return lock ? lock_word_release(lock_of(lock), member_current_id()) : -EINVAL;
 }
 
 int mproc_lock_mark_consistent(mproc_lock *lock)
