@@ -37,6 +37,9 @@ _Noreturn void harness_skip(const char *reason);
 /* The test uses the default pool, which is there until the process ends: its descriptors and memory are no leak. */
 void harness_uses_default_pool(void);
 
+/* The test leaves memory in the heap on purpose. */
+void harness_leaves_memory(void);
+
 /* Number of open file descriptors. */
 int harness_count_descriptors(void);
 

@@ -1,0 +1,661 @@
+/* Lock, recursive lock, condition, event, reader-writer lock, for processes and for threads.
+ * SPDX-License-Identifier: MIT */
+#include "parties.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <time.h>
+
+enum { MANY = 4, TIMES = 5000 };
+
+/* In the shared heap, as users would have it. */
+struct shared {
+    mproc_lock lock;
+    mproc_rlock rlock;
+    mproc_condition condition, other;
+    mproc_event event, answer;
+    mproc_rwlock rwlock;
+    long counter, copy;
+    _Atomic int ready, done, inside;
+    int items;
+};
+
+static struct shared *shared;
+
+static void begin(void)
+{
+    shared = mproc_calloc(1, sizeof *shared);
+    assert_non_null(shared);
+}
+
+static void end(void)
+{
+    mproc_rwlock_destroy(&shared->rwlock);
+    assert_int_equal(mproc_free(shared), 0);
+}
+
+static void wait_ready(int count)
+{
+    while (atomic_load(&shared->ready) < count)
+        harness_sleep_ms(1);
+}
+
+/* ---- lock */
+
+static int count_up(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < TIMES; i++) {
+        if (mproc_lock_acquire(&shared->lock, MPROC_FOREVER) != 0)
+            return 1;
+        long seen = shared->counter;
+        if (i % 100 == 0)
+            sched_yield();
+        shared->counter = seen + 1;
+        if (mproc_lock_release(&shared->lock) != 0)
+            return 2;
+    }
+    return 0;
+}
+
+static void a_lock_lets_one_in_at_a_time(void **state)
+{
+    (void)state;
+    struct party parties[MANY];
+    begin();
+    for (int i = 0; i < MANY; i++)
+        party_start(&parties[i], count_up, NULL);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    assert_int_equal(shared->counter, MANY * TIMES);
+    end();
+}
+
+static int try_lock(void *unused)
+{
+    (void)unused;
+    if (mproc_lock_acquire(&shared->lock, 0) != -ETIMEDOUT || mproc_lock_owner(&shared->lock) == 0)
+        return 1;
+    if (mproc_lock_acquire(&shared->lock, MPROC_MS(30)) != -ETIMEDOUT)
+        return 2;
+    return mproc_lock_release(&shared->lock); /* another one than the holder */
+}
+
+static void a_held_lock_times_out_and_may_be_released_by_another(void **state)
+{
+    (void)state;
+    struct party party;
+    begin();
+    assert_int_equal(mproc_lock_owner(&shared->lock), 0);
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), 0);
+    assert_int_equal(mproc_lock_owner(&shared->lock), getpid());
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), -ETIMEDOUT);
+    party_start(&party, try_lock, NULL);
+    assert_int_equal(party_join(&party), 0);
+    assert_int_equal(mproc_lock_release(&shared->lock), MPROC_E_NOT_LOCKED);
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), 0);
+    assert_int_equal(mproc_lock_release(&shared->lock), 0);
+    end();
+}
+
+static int acquire_and_die(void *unused)
+{
+    (void)unused;
+    mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+    shared->counter = 1;
+    atomic_fetch_add(&shared->ready, 1);
+    harness_sleep_ms(20);
+    party_die();
+    return 0;
+}
+
+static int acquire_after_death(void *unused)
+{
+    (void)unused;
+    if (mproc_lock_acquire(&shared->lock, MPROC_FOREVER) != MPROC_E_OWNER_DIED)
+        return 1;
+    return mproc_lock_release(&shared->lock);
+}
+
+static void a_dead_holder_is_noticed_until_somebody_says_that_all_is_well(void **state)
+{
+    (void)state;
+    struct party victim, others[MANY];
+    begin();
+    party_start(&victim, acquire_and_die, NULL);
+    wait_ready(1);
+    double before = harness_now();
+    for (int i = 0; i < MANY; i++)
+        party_start(&others[i], acquire_after_death, NULL);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&others[i]), 0);
+    assert_true(harness_now() - before < 5);
+    party_join(&victim);
+    assert_int_equal(mproc_lock_mark_consistent(&shared->lock), MPROC_E_NOT_OWNER);
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_lock_mark_consistent(&shared->lock), 0);
+    assert_int_equal(mproc_lock_mark_consistent(&shared->lock), -EINVAL);
+    assert_int_equal(mproc_lock_release(&shared->lock), 0);
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), 0);
+    assert_int_equal(mproc_lock_release(&shared->lock), 0);
+    end();
+}
+
+static void a_lock_of_one_who_died_long_ago_is_free(void **state)
+{
+    (void)state;
+    struct party victim;
+    begin();
+    party_start(&victim, acquire_and_die, NULL);
+    party_join(&victim);
+    assert_int_equal(mproc_lock_owner(&shared->lock), 0);
+    for (int i = 0; i < 20; i++) { /* its place is given to others */
+        struct party other;
+        party_start(&other, try_lock, NULL);
+        party_join(&other);
+    }
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_lock_release(&shared->lock), 0);
+    end();
+}
+
+/* ---- recursive lock */
+
+static int try_rlock(void *unused)
+{
+    (void)unused;
+    if (mproc_rlock_acquire(&shared->rlock, 0) != -ETIMEDOUT ||
+        mproc_rlock_release(&shared->rlock) != MPROC_E_NOT_OWNER)
+        return 1;
+    return mproc_rlock_mark_consistent(&shared->rlock) == MPROC_E_NOT_OWNER ? 0 : 2;
+}
+
+static int acquire_rlock_twice_and_die(void *unused)
+{
+    (void)unused;
+    mproc_rlock_acquire(&shared->rlock, MPROC_FOREVER);
+    mproc_rlock_acquire(&shared->rlock, MPROC_FOREVER);
+    party_die();
+    return 0;
+}
+
+static void a_recursive_lock_counts_and_belongs_to_its_holder(void **state)
+{
+    (void)state;
+    struct party party;
+    begin();
+    assert_int_equal(mproc_rlock_release(&shared->rlock), MPROC_E_NOT_LOCKED);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mproc_rlock_acquire(&shared->rlock, 0), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mproc_rlock_owner(&shared->rlock), getpid());
+        party_start(&party, try_rlock, NULL);
+        assert_int_equal(party_join(&party), 0);
+        assert_int_equal(mproc_rlock_release(&shared->rlock), 0);
+    }
+    assert_int_equal(mproc_rlock_owner(&shared->rlock), 0);
+    party_start(&party, acquire_rlock_twice_and_die, NULL);
+    party_join(&party);
+    assert_int_equal(mproc_rlock_acquire(&shared->rlock, MPROC_FOREVER), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_rlock_acquire(&shared->rlock, 0), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_rlock_release(&shared->rlock), 0);
+    assert_int_equal(mproc_rlock_mark_consistent(&shared->rlock), 0);
+    assert_int_equal(mproc_rlock_release(&shared->rlock), 0);
+    assert_int_equal(mproc_rlock_release(&shared->rlock), MPROC_E_NOT_LOCKED);
+    end();
+}
+
+/* ---- condition */
+
+static int consume(void *unused)
+{
+    (void)unused;
+    if (mproc_lock_acquire(&shared->lock, MPROC_FOREVER) != 0)
+        return 1;
+    atomic_fetch_add(&shared->ready, 1);
+    while (shared->items == 0)
+        if (mproc_condition_wait(&shared->condition, &shared->lock, MPROC_FOREVER) != 0)
+            return 2;
+    shared->items--;
+    atomic_fetch_add(&shared->done, 1);
+    return mproc_lock_release(&shared->lock) ? 3 : 0;
+}
+
+/* All of them hold the lock before they wait, so whoever gets it after them finds them waiting. */
+static void start_waiters(struct party *parties, int count, int (*run)(void *))
+{
+    for (int i = 0; i < count; i++)
+        party_start(&parties[i], run, NULL);
+    wait_ready(count);
+    mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+    mproc_lock_release(&shared->lock);
+}
+
+static void notify_wakes_as_many_as_it_says(void **state)
+{
+    (void)state;
+    struct party parties[MANY];
+    begin();
+    assert_int_equal(mproc_condition_notify(&shared->condition, 1), 0); /* nobody is there */
+    start_waiters(parties, MANY, consume);
+    mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+    shared->items = MANY;
+    assert_int_equal(mproc_condition_notify(&shared->condition, 1), 0);
+    mproc_lock_release(&shared->lock);
+    while (atomic_load(&shared->done) < 1)
+        harness_sleep_ms(1);
+    harness_sleep_ms(250); /* longer than a sleeper sleeps without looking */
+    assert_int_equal(atomic_load(&shared->done), 1);
+    mproc_condition_notify(&shared->condition, 2);
+    while (atomic_load(&shared->done) < 3)
+        harness_sleep_ms(1);
+    harness_sleep_ms(250);
+    assert_int_equal(atomic_load(&shared->done), 3);
+    mproc_condition_notify_all(&shared->condition);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    end();
+}
+
+static int wait_and_die(void *unused)
+{
+    (void)unused;
+    mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+    atomic_fetch_add(&shared->ready, 1);
+    mproc_condition_wait(&shared->condition, &shared->lock, PARTIES == THREADS ? MPROC_MS(50) : MPROC_FOREVER);
+    mproc_lock_release(&shared->lock);
+    return 0;
+}
+
+static void a_dead_waiter_takes_no_wake_up(void **state)
+{
+    (void)state;
+    struct party victims[MANY], parties[MANY];
+    begin();
+    start_waiters(victims, MANY, wait_and_die);
+    for (int i = 0; i < MANY; i++) {
+        if (PARTIES == PROCESSES)
+            kill(victims[i].pid, SIGKILL);
+        party_join(&victims[i]);
+    }
+    atomic_store(&shared->ready, 0);
+    start_waiters(parties, MANY, consume);
+    for (int i = 0; i < MANY; i++) {
+        mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+        shared->items++;
+        mproc_condition_notify(&shared->condition, 1);
+        mproc_lock_release(&shared->lock);
+    }
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    end();
+}
+
+static bool has_items(void *items)
+{
+    return *(int *)items > 0;
+}
+
+static int produce_late(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 3; i++) {
+        harness_sleep_ms(10);
+        mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+        shared->items = i - 1;
+        mproc_condition_notify_all(&shared->condition);
+        mproc_lock_release(&shared->lock);
+    }
+    return 0;
+}
+
+static void wait_for_looks_at_the_predicate(void **state)
+{
+    (void)state;
+    struct party party;
+    begin();
+    assert_int_equal(mproc_condition_wait_for(&shared->condition, &shared->lock, has_items, &shared->items, 0),
+                     MPROC_E_NOT_OWNER);
+    mproc_lock_acquire(&shared->lock, 0);
+    assert_int_equal(
+        mproc_condition_wait_for(&shared->condition, &shared->lock, has_items, &shared->items, MPROC_MS(20)),
+        -ETIMEDOUT);
+    assert_int_equal(mproc_lock_owner(&shared->lock), getpid());
+    party_start(&party, produce_late, NULL);
+    assert_int_equal(
+        mproc_condition_wait_for(&shared->condition, &shared->lock, has_items, &shared->items, MPROC_FOREVER), 0);
+    assert_int_equal(shared->items, 1);
+    mproc_lock_release(&shared->lock);
+    assert_int_equal(party_join(&party), 0);
+    end();
+}
+
+static int notify_rlock(void *unused)
+{
+    (void)unused;
+    mproc_rlock_acquire(&shared->rlock, MPROC_FOREVER);
+    mproc_condition_notify_all(&shared->condition);
+    return mproc_rlock_release(&shared->rlock);
+}
+
+static void a_condition_releases_a_recursive_lock_whole(void **state)
+{
+    (void)state;
+    struct party party;
+    begin();
+    assert_int_equal(mproc_condition_wait_rlock(&shared->condition, &shared->rlock, 0), MPROC_E_NOT_OWNER);
+    for (int i = 0; i < 3; i++)
+        mproc_rlock_acquire(&shared->rlock, 0);
+    party_start(&party, notify_rlock, NULL);
+    assert_int_equal(mproc_condition_wait_rlock(&shared->condition, &shared->rlock, MPROC_FOREVER), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mproc_rlock_release(&shared->rlock), 0);
+    assert_int_equal(mproc_rlock_release(&shared->rlock), MPROC_E_NOT_LOCKED);
+    assert_int_equal(party_join(&party), 0);
+    end();
+}
+
+/* ---- event */
+
+static int wait_event(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&shared->ready, 1);
+    if (mproc_event_wait(&shared->event, MPROC_FOREVER) != 0)
+        return 1;
+    atomic_fetch_add(&shared->done, 1);
+    return 0;
+}
+
+static void an_event_wakes_all_also_if_cleared_at_once(void **state)
+{
+    (void)state;
+    struct party parties[MANY];
+    begin();
+    assert_false(mproc_event_is_set(&shared->event));
+    assert_int_equal(mproc_event_wait(&shared->event, 0), -ETIMEDOUT);
+    assert_int_equal(mproc_event_wait(&shared->event, MPROC_MS(20)), -ETIMEDOUT);
+    for (int i = 0; i < MANY; i++)
+        party_start(&parties[i], wait_event, NULL);
+    wait_ready(MANY);
+    harness_sleep_ms(50);
+    assert_int_equal(atomic_load(&shared->done), 0);
+    assert_int_equal(mproc_event_set(&shared->event), 0);
+    assert_int_equal(mproc_event_clear(&shared->event), 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    assert_false(mproc_event_is_set(&shared->event));
+    assert_int_equal(mproc_event_set(&shared->event), 0);
+    assert_int_equal(mproc_event_set(&shared->event), 0);
+    assert_true(mproc_event_is_set(&shared->event));
+    assert_int_equal(mproc_event_wait(&shared->event, 0), 0);
+    end();
+}
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    errno = 1234;
+    mproc_event_set(&shared->event);
+    if (errno != 1234)
+        _exit(99);
+}
+
+static int wait_for_alarm(void *unused)
+{
+    (void)unused;
+    return mproc_event_wait(&shared->event, MPROC_FOREVER) ? 1 : 0;
+}
+
+static void an_event_can_be_set_in_a_signal_handler(void **state)
+{
+    (void)state;
+    struct party party;
+    begin();
+    party_start(&party, wait_for_alarm, NULL);
+    harness_sleep_ms(20);
+    struct sigaction action = { .sa_handler = on_alarm }, before;
+    sigaction(SIGUSR1, &action, &before);
+    raise(SIGUSR1);
+    assert_int_equal(party_join(&party), 0);
+    sigaction(SIGUSR1, &before, NULL);
+    end();
+}
+
+/* ---- signals */
+
+static void ignore(int signal)
+{
+    (void)signal;
+}
+
+static void signals_break_waits_and_leave_nothing_acquired(void **state)
+{
+    (void)state;
+    begin();
+    struct sigaction action = { .sa_handler = ignore }, before;
+    sigaction(SIGALRM, &action, &before);
+    mproc_lock_acquire(&shared->lock, 0);
+    for (int what = 0; what < 4; what++) {
+        struct itimerval time = { .it_value = { 0, 30000 }, .it_interval = { 0, 30000 } };
+        setitimer(ITIMER_REAL, &time, NULL);
+        int result = 0;
+        if (what == 0)
+            result = mproc_event_wait(&shared->event, MPROC_FOREVER);
+        else if (what == 1)
+            result = mproc_lock_acquire(&shared->lock, MPROC_FOREVER);
+        else if (what == 2)
+            result = mproc_condition_wait(&shared->condition, &shared->lock, MPROC_FOREVER);
+        else if (mproc_rwlock_acquire_read(&shared->rwlock, 0) == 0) {
+            mproc_semaphore semaphore;
+            mproc_semaphore_init(&semaphore, 0);
+            result = mproc_semaphore_acquire(&semaphore, MPROC_FOREVER);
+            mproc_semaphore_destroy(&semaphore);
+        }
+        memset(&time, 0, sizeof time);
+        setitimer(ITIMER_REAL, &time, NULL);
+        assert_int_equal(result, -EINTR);
+        assert_int_equal(mproc_lock_owner(&shared->lock), getpid());
+    }
+    sigaction(SIGALRM, &before, NULL);
+    mproc_rwlock_release(&shared->rwlock);
+    mproc_lock_release(&shared->lock);
+    end();
+}
+
+/* ---- reader-writer lock */
+
+static int read_and_write(void *argument)
+{
+    bool writes = argument != NULL;
+    for (int i = 0; i < 500; i++) {
+        if (writes) {
+            if (mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER) != 0)
+                return 1;
+            if (atomic_fetch_add(&shared->inside, 1000) != 0)
+                return 2;
+            shared->counter++;
+            if (i % 50 == 0)
+                sched_yield();
+            shared->copy++;
+            atomic_fetch_sub(&shared->inside, 1000);
+        } else {
+            if (mproc_rwlock_acquire_read(&shared->rwlock, MPROC_FOREVER) != 0)
+                return 3;
+            if (atomic_fetch_add(&shared->inside, 1) >= 1000 || shared->counter != shared->copy)
+                return 4;
+            atomic_fetch_sub(&shared->inside, 1);
+        }
+        if (mproc_rwlock_release(&shared->rwlock) != 0)
+            return 5;
+    }
+    return 0;
+}
+
+static void a_writer_is_alone_and_readers_are_not(void **state)
+{
+    (void)state;
+    struct party parties[2 * MANY];
+    begin();
+    for (int i = 0; i < 2 * MANY; i++)
+        party_start(&parties[i], read_and_write, i % 4 == 0 ? shared : NULL);
+    for (int i = 0; i < 2 * MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    assert_int_equal(shared->counter, 2 * 500);
+    end();
+}
+
+static int read_inside(void *unused)
+{
+    (void)unused;
+    if (mproc_rwlock_acquire_write(&shared->rwlock, 0) != -ETIMEDOUT)
+        return 1;
+    if (mproc_rwlock_release(&shared->rwlock) != MPROC_E_NOT_OWNER)
+        return 2;
+    if (mproc_rwlock_acquire_read(&shared->rwlock, 0) != 0)
+        return 3;
+    if (mproc_rwlock_acquire_write(&shared->rwlock, 0) != -EDEADLK)
+        return 4;
+    if (mproc_rwlock_mark_consistent(&shared->rwlock) != MPROC_E_NOT_OWNER)
+        return 5;
+    return mproc_rwlock_release(&shared->rwlock);
+}
+
+static int die_reading(void *unused)
+{
+    (void)unused;
+    mproc_rwlock_acquire_read(&shared->rwlock, MPROC_FOREVER);
+    mproc_rwlock_acquire_read(&shared->rwlock, MPROC_FOREVER);
+    atomic_fetch_add(&shared->ready, 1);
+    harness_sleep_ms(20);
+    party_die();
+    return 0;
+}
+
+static int die_writing(void *unused)
+{
+    (void)unused;
+    mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER);
+    atomic_fetch_add(&shared->ready, 1);
+    harness_sleep_ms(20);
+    party_die();
+    return 0;
+}
+
+static int die_waiting_to_write(void *unused)
+{
+    (void)unused;
+    if (PARTIES == PROCESSES) {
+        atomic_fetch_add(&shared->ready, 1);
+        mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER);
+    }
+    atomic_fetch_add(&shared->ready, 1);
+    return 0;
+}
+
+static void dead_readers_and_writers_hold_nobody_up(void **state)
+{
+    (void)state;
+    struct party party, readers[6];
+    begin();
+    assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, 0), 0);
+    party_start(&party, read_inside, NULL);
+    assert_int_equal(party_join(&party), 0);
+    party_start(&party, die_waiting_to_write, NULL);
+    wait_ready(1);
+    if (PARTIES == PROCESSES) {
+        harness_sleep_ms(30);
+        kill(party.pid, SIGKILL);
+    }
+    party_join(&party);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    atomic_store(&shared->ready, 0);
+    for (int i = 0; i < 6; i++)
+        party_start(&readers[i], die_reading, NULL);
+    wait_ready(6);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER), 0);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, 0), -EDEADLK);
+    assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, 0), -EDEADLK);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    for (int i = 0; i < 6; i++)
+        party_join(&readers[i]);
+    party_start(&party, die_writing, NULL);
+    wait_ready(7);
+    assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, MPROC_FOREVER), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, 0), MPROC_E_OWNER_DIED);
+    assert_int_equal(mproc_rwlock_mark_consistent(&shared->rwlock), 0);
+    assert_int_equal(mproc_rwlock_mark_consistent(&shared->rwlock), -EINVAL);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    party_join(&party);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), MPROC_E_NOT_OWNER);
+    end();
+}
+
+/* ---- wrong use */
+
+static void null_is_refused(void **state)
+{
+    (void)state;
+    mproc_lock lock = { { 0 } };
+    assert_int_equal(mproc_lock_acquire(NULL, 0), -EINVAL);
+    assert_int_equal(mproc_lock_release(NULL), -EINVAL);
+    assert_int_equal(mproc_lock_mark_consistent(NULL), -EINVAL);
+    assert_int_equal(mproc_lock_owner(NULL), 0);
+    assert_int_equal(mproc_rlock_acquire(NULL, 0), -EINVAL);
+    assert_int_equal(mproc_rlock_release(NULL), -EINVAL);
+    assert_int_equal(mproc_rlock_mark_consistent(NULL), -EINVAL);
+    assert_int_equal(mproc_rlock_owner(NULL), 0);
+    assert_int_equal(mproc_condition_wait(NULL, &lock, 0), -EINVAL);
+    assert_int_equal(mproc_condition_wait_rlock(NULL, NULL, 0), -EINVAL);
+    assert_int_equal(mproc_condition_wait_for(NULL, &lock, NULL, NULL, 0), -EINVAL);
+    assert_int_equal(mproc_condition_notify(NULL, 1), -EINVAL);
+    assert_int_equal(mproc_condition_notify_all(NULL), -EINVAL);
+    assert_int_equal(mproc_event_set(NULL), -EINVAL);
+    assert_int_equal(mproc_event_clear(NULL), -EINVAL);
+    assert_int_equal(mproc_event_wait(NULL, 0), -EINVAL);
+    assert_false(mproc_event_is_set(NULL));
+    assert_int_equal(mproc_rwlock_acquire_read(NULL, 0), -EINVAL);
+    assert_int_equal(mproc_rwlock_acquire_write(NULL, 0), -EINVAL);
+    assert_int_equal(mproc_rwlock_release(NULL), -EINVAL);
+    assert_int_equal(mproc_rwlock_mark_consistent(NULL), -EINVAL);
+    assert_int_equal(mproc_rwlock_destroy(NULL), -EINVAL);
+}
+
+/* No handle and no registration: zeroed memory of any kind will do. */
+static void locks_work_outside_the_heap(void **state)
+{
+    (void)state;
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct party parties[MANY];
+    for (int i = 0; i < MANY; i++)
+        party_start(&parties[i], count_up, NULL);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    assert_int_equal(shared->counter, MANY * TIMES);
+    munmap(shared, sizeof *shared);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_lock_lets_one_in_at_a_time),
+    cmocka_unit_test(a_held_lock_times_out_and_may_be_released_by_another),
+    cmocka_unit_test(a_dead_holder_is_noticed_until_somebody_says_that_all_is_well),
+    cmocka_unit_test(a_lock_of_one_who_died_long_ago_is_free),
+    cmocka_unit_test(a_recursive_lock_counts_and_belongs_to_its_holder),
+    cmocka_unit_test(notify_wakes_as_many_as_it_says),
+    cmocka_unit_test(a_dead_waiter_takes_no_wake_up),
+    cmocka_unit_test(wait_for_looks_at_the_predicate),
+    cmocka_unit_test(a_condition_releases_a_recursive_lock_whole),
+    cmocka_unit_test(an_event_wakes_all_also_if_cleared_at_once),
+    cmocka_unit_test(an_event_can_be_set_in_a_signal_handler),
+    cmocka_unit_test(signals_break_waits_and_leave_nothing_acquired),
+    cmocka_unit_test(a_writer_is_alone_and_readers_are_not),
+    cmocka_unit_test(dead_readers_and_writers_hold_nobody_up),
+    cmocka_unit_test(null_is_refused),
+    cmocka_unit_test(locks_work_outside_the_heap),
+};
+
+HARNESS_MAIN(tests)
