@@ -33,7 +33,7 @@ test:
 crash:
 	@scripts/install-dependencies.sh build test
 	@scripts/build.sh release
-	for test in shared_memory_steps map_steps; do \
+	for test in shared_memory_steps heap_steps sync_steps map_steps; do \
 	  MPROC_CRASH_ALL=1 HARNESS_VERBOSE=1 LD_BIND_NOW=1 \
 	    GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000 \
 	    build/release/tests/test_$$test || exit 1; \
@@ -42,6 +42,7 @@ crash:
 soak:
 	@scripts/install-dependencies.sh build test
 	@scripts/build.sh release
+	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_stress
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_soak
 
 bench:

@@ -64,6 +64,7 @@ void *mproc_alloc_owned(size_t size)
     return allocate(size, ALIGNMENT_LEAST, true, &zeroed);
 }
 
+/* What is filled before it is handed out belongs to the process as long as that takes. */
 void *mproc_calloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -72,10 +73,19 @@ void *mproc_calloc(size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    void *block = allocate(bytes, ALIGNMENT_LEAST, false, &zeroed);
-    if (block && !zeroed)
+    void *block = allocate(bytes, ALIGNMENT_LEAST, true, &zeroed);
+    if (!block)
+        return NULL;
+    if (!zeroed)
         memset(block, 0, bytes);
+    publish_block(region_existing(), block);
     return block;
+}
+
+void *memory_allocate_owned(size_t alignment, size_t size)
+{
+    bool zeroed;
+    return allocate(size, alignment, true, &zeroed);
 }
 
 void *mproc_aligned_alloc(size_t alignment, size_t size)
@@ -168,10 +178,12 @@ void *mproc_realloc(void *address, size_t size)
     }
     if (!is_debugged() && size <= old && size >= old / 2)
         return address;
-    void *moved = allocate(size, ALIGNMENT_LEAST, is_owned(&block), &zeroed);
+    void *moved = allocate(size, ALIGNMENT_LEAST, true, &zeroed);
     if (!moved)
         return NULL;
     memcpy(moved, address, old < size ? old : size);
+    if (!is_owned(&block))
+        publish_block(region_existing(), moved);
     mproc_free(address);
     return moved;
 }
@@ -197,10 +209,10 @@ int mproc_publish(void *where, void *address)
         return -ENOMEM;
     if (where) {
         atomic_store(&self->publishing_at, where);
-        atomic_store(&self->publishing, address);
+        atomic_store(&self->publishing, (uintptr_t)address | (atomic_load(&self->use) & 15));
         atomic_store((_Atomic(void *) *)where, address);
     }
     int err = publish_block(region, address);
-    atomic_store(&self->publishing, NULL);
+    atomic_store(&self->publishing, 0);
     return err;
 }

@@ -33,8 +33,10 @@ bool block_find(struct region *region, const void *address, struct block *block)
 
 bool block_free(struct region *region, const struct block *block)
 {
-    struct member *self = member_current();
-    if (block->small && self && block->place.owner == member_place(self->id) && !(block->word & UNIT_ORPHAN))
+    struct member *self = block->small ? member_current() : member_self();
+    /* In debug mode freed blocks are looked at, so that they are not poisoned for AddressSanitizer. */
+    if (block->small && self && !region->geometry.debug && block->place.owner == member_place(self->id) &&
+        !(block->word & UNIT_ORPHAN))
         return span_free_own(&self->cache[block->place.size_class], &block->place);
     if (block->small)
         return span_free_other(&block->place);
@@ -111,7 +113,8 @@ int publish_block(struct region *region, const void *address)
         return MPROC_E_NOT_ALLOCATED;
     if (block.small)
         span_publish(&block.place);
-    else if (block.word & UNIT_OWNED)
-        atomic_compare_exchange_strong(&region->table[block.unit], &block.word, block.word & ~UNIT_OWNED);
+    while (!block.small && unit_state(block.word) == UNIT_BLOCK && (block.word & UNIT_OWNED))
+        if (atomic_compare_exchange_weak(&region->table[block.unit], &block.word, block.word & ~UNIT_OWNED))
+            break;
     return 0;
 }

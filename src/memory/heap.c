@@ -22,8 +22,9 @@ void *heap_allocate(size_t size, bool present)
     uint32_t first = units_claim(region, &request, &flags);
     if (first == 0)
         return NULL;
-    units_commit(region, first,
-                 unit_word(UNIT_BLOCK, flags & UNIT_PRESENT, 0, member_place(self->process_id), request.count));
+    units_commit(
+        region, first,
+        unit_word(UNIT_BLOCK, (flags & UNIT_PRESENT) | UNIT_OWNED, 0, member_place(self->process_id), request.count));
     asan_unpoison(region_unit_address(region, first), request.count * UNIT_BYTES);
     return region_unit_address(region, first);
 }

@@ -5,11 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Allocates a block of whole units of 64 KiB, which belongs to the family; its contents are unspecified. Pages that
- * were never touched are made present first if `present`, so that using the block cannot fail later, and a block larger
- * than the memory that is available is refused; otherwise pages become present on first touch. Returns the block,
- * aligned to 64 KiB, or NULL where there is no room or no memory. Lock-free: a thread only tries again because another
- * one got on. Any thread; any process of the family. */
+/* Allocates a block of whole units of 64 KiB, which belongs to the calling process: it is freed when that has ended,
+ * and so have all who lodge there (memory/member.h). Its contents are unspecified. Pages that were never touched are
+ * made present first if `present`, so that using the block cannot fail later, and a block larger than the memory that
+ * is available is refused; otherwise pages become present on first touch. Returns the block, aligned to 64 KiB, or NULL
+ * where there is no room or no memory. Lock-free: a thread only tries again because another one got on. Any thread; any
+ * process of the family. */
 void *heap_allocate(size_t size, bool present);
 
 /* Frees a block, in any process of the family. NULL is accepted. */

@@ -5,8 +5,8 @@
 #include "memory/sweep.h"
 #include "os/clock.h"
 #include "os/map.h"
-#include "os/process.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +19,15 @@ enum { GUARD_STAMP, GUARD_PROCESS };
 static _Atomic uint64_t no_guard_yet;
 _Atomic(_Atomic uint64_t *) member_guard = &no_guard_yet;
 
+/* What the parent had freed it may allocate again, and pass to this child, whose AddressSanitizer would not know. */
+static void forget_poison(void)
+{
+    struct region *region = region_existing();
+    if (region)
+        asan_unpoison(region_unit_address(region, region->geometry.first_unit),
+                      (atomic_load(&region->used_end) - region->geometry.first_unit) * UNIT_BYTES);
+}
+
 struct member *member_at(uint32_t place)
 {
     return &region_existing()->geometry.members[place];
@@ -29,12 +38,22 @@ static member_id make_id(uint32_t place, uint64_t use)
     return use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
 }
 
-/* A place can be taken if it was never used, or if its thread has ended and nothing names it any more. */
-static bool can_be_taken(struct member *member, enum os_life_state state)
+static bool is_settled(struct member *member)
 {
-    if (state == OS_LIFE_NEVER)
+    return atomic_load(&member->swept) == atomic_load(&member->use);
+}
+
+/* Whether it was settled is looked at again once the place is held: in between, another thread may have come and gone.
+ */
+static bool take(struct member *member)
+{
+    enum os_life_state state = os_life_state(&member->life);
+    if (state == OS_LIFE_ALIVE || !is_settled(member) || os_life_begin(&member->life, state) != 0)
+        return false;
+    if (is_settled(member))
         return true;
-    return state != OS_LIFE_ALIVE && atomic_load(&member->swept) == atomic_load(&member->use);
+    os_life_end(&member->life);
+    return false;
 }
 
 static bool raise_members_used(struct region *region, uint32_t end)
@@ -42,8 +61,7 @@ static bool raise_members_used(struct region *region, uint32_t end)
     uint32_t seen = atomic_load(&region->members_used);
     if (seen >= end)
         return true;
-    if (os_map_populate((void *)((uintptr_t)&region->geometry.members[end - 1] & ~(os_page_size() - 1)),
-                        os_page_size()) != 0)
+    if (os_map_populate(&region->geometry.members[end - 1], MEMBER_BYTES) != 0)
         return false;
     while (seen < end && !atomic_compare_exchange_weak(&region->members_used, &seen, end)) {
     }
@@ -52,12 +70,11 @@ static bool raise_members_used(struct region *region, uint32_t end)
 
 static struct member *take_place(struct region *region, uint32_t *place)
 {
-    for (uint32_t i = 1; i < region->geometry.members_most; i++) {
+    for (uint32_t i = 1; i < region->geometry.members_most - 1; i++) {
         struct member *member = &region->geometry.members[i];
         if (!raise_members_used(region, i + 1))
             return NULL;
-        enum os_life_state state = os_life_state(&member->life);
-        if (can_be_taken(member, state) && os_life_begin(&member->life, state)) {
+        if (take(member)) {
             *place = i;
             return member;
         }
@@ -65,23 +82,40 @@ static struct member *take_place(struct region *region, uint32_t *place)
     return NULL;
 }
 
-/* The first thread of a process to come stands for it. */
+/* All places are taken, maybe by threads that have ended. Only a member can sweep, so the last place is for this. */
+static void sweep_as_guest(struct region *region)
+{
+    uint32_t place = region->geometry.members_most - 1;
+    struct member *guest = &region->geometry.members[place];
+    if (os_map_populate(guest, MEMBER_BYTES) != 0 || !take(guest))
+        return;
+    guest->id = make_id(place, atomic_fetch_add(&guest->use, 1) + 1);
+    sweep_dead(region, guest);
+    atomic_store(&guest->swept, atomic_load(&guest->use));
+    os_life_end(&guest->life);
+}
+
+/* The first thread of a process to come stands for it; also one that comes when all before it have ended. */
 static member_id stand_for_process(_Atomic uint64_t *guard, member_id mine)
 {
-    uint64_t first = 0;
-    return atomic_compare_exchange_strong(&guard[GUARD_PROCESS], &first, mine) ? mine : first;
+    uint64_t first = atomic_load(&guard[GUARD_PROCESS]);
+    while (first == 0 || !member_process_is_alive(first))
+        if (atomic_compare_exchange_weak(&guard[GUARD_PROCESS], &first, mine))
+            return mine;
+    return first;
 }
 
 static void fill(struct member *self, uint32_t place, _Atomic uint64_t *guard)
 {
+    atomic_store(&self->process, 0);
+    atomic_store(&self->lodger, 0);
     /* From here on, ids of the place's earlier uses are those of ended threads. */
     uint64_t use = atomic_fetch_add(&self->use, 1) + 1;
     memset(self->cache, 0, sizeof self->cache);
     self->spans = self->fresh_spans = 0;
-    atomic_store_explicit(&self->publishing, NULL, memory_order_relaxed);
-    atomic_store_explicit(&self->pid, (int)getpid(), memory_order_relaxed);
-    atomic_store_explicit(&self->thread, (int)syscall(SYS_gettid), memory_order_relaxed);
-    atomic_store_explicit(&self->start_time, os_process_start_time(getpid()), memory_order_relaxed);
+    atomic_store(&self->publishing, 0);
+    atomic_store(&self->pid, (int)getpid());
+    atomic_store(&self->thread, (int)syscall(SYS_gettid));
     self->id = make_id(place, use);
     self->process_id = stand_for_process(guard, self->id);
     atomic_store(&self->process, member_place(self->process_id));
@@ -109,6 +143,10 @@ struct member *member_self(void)
         return NULL;
     uint32_t place;
     self = take_place(region, &place);
+    if (!self) {
+        sweep_as_guest(region);
+        self = take_place(region, &place);
+    }
     if (!self)
         return NULL;
     fill(self, place, guard);
@@ -121,26 +159,59 @@ struct member *member_self(void)
     return self;
 }
 
-bool member_process_is_alive(member_id process_id)
-{
-    struct member *member = member_at(member_place(process_id));
-    if (atomic_load(&member->use) != process_id >> MEMBER_USE_SHIFT)
-        return false;
-    if (os_life_state(&member->life) == OS_LIFE_ALIVE)
-        return true;
-    return os_process_is_alive(atomic_load(&member->pid), atomic_load(&member->start_time)) &&
-           atomic_load(&member->use) == process_id >> MEMBER_USE_SHIFT;
-}
-
 bool member_is_alive(member_id id)
 {
     struct member *member = member_at(member_place(id));
-    enum os_life_state state = os_life_state(&member->life);
-    if (atomic_load(&member->use) != id >> MEMBER_USE_SHIFT)
+    bool alive = os_life_state(&member->life) == OS_LIFE_ALIVE;
+    uint64_t use = id >> MEMBER_USE_SHIFT;
+    /* The next one to take the place may have begun its life, and not yet counted its use. */
+    return alive && atomic_load(&member->use) == use && atomic_load(&member->swept) < use;
+}
+
+static bool has_living(member_id process_id, bool lodgers_too)
+{
+    uint32_t place = member_place(process_id);
+    struct region *region = region_existing();
+    if (member_is_alive(process_id))
+        return true;
+    struct member *first = member_at(place);
+    if (atomic_load(&first->use) != process_id >> MEMBER_USE_SHIFT ||
+        atomic_load(&first->swept) == atomic_load(&first->use))
         return false;
-    if (state == OS_LIFE_UNKNOWN)
-        return os_process_is_alive(atomic_load(&member->pid), atomic_load(&member->start_time));
-    return state == OS_LIFE_ALIVE;
+    for (uint32_t i = 1; i < atomic_load(&region->members_used); i++) {
+        struct member *member = member_at(i);
+        if (atomic_load(&member->process) == place && (lodgers_too || !atomic_load(&member->lodger)) &&
+            os_life_state(&member->life) == OS_LIFE_ALIVE)
+            return true;
+    }
+    return false;
+}
+
+bool member_process_is_alive(member_id process_id)
+{
+    return has_living(process_id, false);
+}
+
+bool member_process_is_kept(member_id process_id)
+{
+    return has_living(process_id, true);
+}
+
+bool member_lodge(member_id process_id)
+{
+    struct region *region = region_existing();
+    uint32_t place;
+    struct member *lodging = take_place(region, &place);
+    if (!lodging)
+        return false;
+    atomic_store(&lodging->process, 0);
+    atomic_store(&lodging->lodger, 1);
+    lodging->id = make_id(place, atomic_fetch_add(&lodging->use, 1) + 1);
+    atomic_store(&lodging->pid, (int)getpid());
+    atomic_store(&lodging->process, member_place(process_id));
+    struct member *first = member_at(member_place(process_id));
+    uint64_t use = process_id >> MEMBER_USE_SHIFT;
+    return atomic_load(&first->use) == use && atomic_load(&first->swept) < use;
 }
 
 _Atomic uint32_t *member_life_word(member_id id, uint32_t *seen)
@@ -155,4 +226,13 @@ pid_t member_pid(member_id id)
     struct member *member = member_at(member_place(id));
     int pid = atomic_load(&member->pid);
     return atomic_load(&member->use) == id >> MEMBER_USE_SHIFT ? pid : 0;
+}
+
+/* Before the program can fork, so that all its children share one heap; and by the main thread, so that it is the one
+ * that stands for its process. */
+static __attribute__((constructor)) void begin_family(void)
+{
+    member_self();
+    if (asan_is_there())
+        pthread_atfork(NULL, NULL, forget_poison);
 }

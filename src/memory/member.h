@@ -4,8 +4,9 @@
  * its use, so that an id is never given twice. From the id alone, any process can tell whether that thread is alive,
  * by looking at a word that the kernel marks when the thread ends.
  *
- * A process is known by the id of the first of its threads that came here. That thread may end before its process does;
- * then the kernel is asked for the process. So the place of such a thread is kept until its process has ended.
+ * A process is known by the id of the first of its threads that came here, which in a program that was not forked is
+ * its main thread. It has ended when all its threads that came here have. Until then the place of the first one is
+ * kept.
  */
 #ifndef MEMORY_MEMBER_H
 #define MEMORY_MEMBER_H
@@ -18,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { MEMBERS_MOST = 65535 };
+enum { MEMBERS_MOST = 65535, MEMBER_BYTES = 1024 };
 
 /* Bits of an id: two flags, which are 0 and belong to whoever stores ids in a word of his own; the place; the use. */
 typedef uint64_t member_id;
@@ -26,21 +27,22 @@ enum { MEMBER_PLACE_SHIFT = 2, MEMBER_USE_SHIFT = 18 };
 #define MEMBER_FLAGS UINT64_C(3)
 #define MEMBER_PLACE_MASK UINT64_C(0xffff)
 
-/* Only the thread whose place it is writes into it, but for `life` (the kernel), `swept`, `disowned` and `verdict`
- * (the sweeper), `round` (see sync/barrier.c), and `publishing` after its end (the sweeper, and who takes over a lock
- * from it). */
+/* A place may be taken if its life has ended, or was never begun, and `swept` is `use`. Only the thread whose place it
+ * is writes into it, but for `life` (the kernel), `swept`, `disowned`, `judged` and `verdict` (the sweeper), `round`
+ * (see sync/barrier.c), and `publishing` after its end (the sweeper, and who takes over a lock from it). */
 struct member {
-    struct os_life life;
+    _Alignas(MEMBER_BYTES) struct os_life life;
     _Atomic uint64_t use;      /* number of threads that had this place; the last one's use */
     _Atomic uint64_t swept;    /* up to and including this use, nothing in the heap names this place any more */
     _Atomic uint64_t disowned; /* up to and including this use, no span names this place as its thread */
+    _Atomic uint32_t lodger;   /* 1: see member_lodge */
     _Atomic uint32_t process;  /* the place that stands for its process */
     _Atomic uint32_t verdict;  /* memory/sweep.c */
+    _Atomic uint64_t judged;   /* the use that the verdict is about */
     _Atomic int pid;
     _Atomic int thread;            /* the kernel's id */
-    _Atomic uint64_t start_time;   /* of the process */
     _Atomic uint64_t round;        /* sync/barrier.c: how the round ended that the thread waits for */
-    _Atomic(void *) publishing;    /* a block that is about to be published ... */
+    _Atomic uintptr_t publishing;  /* a block that is about to be published, with the last 4 bits of `use` ... */
     _Atomic(void *) publishing_at; /* ... by a store of its address there; see mproc_publish */
     /* Used by this thread alone. */
     member_id id;
@@ -91,7 +93,7 @@ static inline uint32_t member_place(member_id id)
     return (uint32_t)(id >> MEMBER_PLACE_SHIFT & MEMBER_PLACE_MASK);
 }
 
-/* False if the thread of that id has ended. Takes no system call, but for rare threads whose life is unknown. */
+/* False if the thread of that id has ended. Takes no system call. */
 bool member_is_alive(member_id id);
 
 /* False if the process that the id stands for has ended. */
@@ -105,5 +107,13 @@ _Atomic uint32_t *member_life_word(member_id id, uint32_t *seen);
 pid_t member_pid(member_id id);
 
 struct member *member_at(uint32_t place);
+
+/* Keeps what another process owns from being swept as long as the calling thread lives: for a process that works in
+ * that memory. False if there is no place, or if that process has ended already and nobody else lodges there. To be
+ * sure of the answer, the caller then makes sure that somebody lives who has kept the memory until then. */
+bool member_lodge(member_id process_id);
+
+/* False if what the process owned can be swept: it has ended, and so have all who lodged there. */
+bool member_process_is_kept(member_id process_id);
 
 #endif

@@ -2,10 +2,15 @@
 #ifndef MEMORY_PUBLISH_H
 #define MEMORY_PUBLISH_H
 
+#include <stddef.h>
+
 struct region;
 
 /* From now on the block that the program knows by that address belongs to the family. Returns 0, or
  * MPROC_E_NOT_ALLOCATED. */
 int publish_block(struct region *region, const void *address);
+
+/* As mproc_aligned_alloc, but that the block belongs to the calling process until it is published. */
+void *memory_allocate_owned(size_t alignment, size_t size);
 
 #endif

@@ -20,20 +20,24 @@ static bool become_sweeper(struct region *region, member_id self)
     return atomic_compare_exchange_strong(&region->sweeper, &holder, self);
 }
 
-static enum verdict process_verdict(struct member *member, uint32_t place)
+/* The id that a place's last use had. */
+static member_id id_of(uint32_t place, uint64_t use)
 {
-    uint64_t use = atomic_load(&member->use);
-    member_id id = use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
-    if (!member_process_is_alive(id))
-        return PROCESS_ENDED;
-    bool ended = os_life_state(&member->life) == OS_LIFE_ENDED;
-    return ended && atomic_load(&member->disowned) != use ? THREAD_ENDED : LIVES;
+    return use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
 }
 
-static bool is_settled(struct member *member)
+/* A place whose life has ended and that is not swept cannot be taken, so that what is found here stays true. */
+static enum verdict judge_one(struct region *region, uint32_t place, struct member *member, uint64_t use)
 {
     enum os_life_state state = os_life_state(&member->life);
-    return state == OS_LIFE_NEVER || state == OS_LIFE_ALIVE || atomic_load(&member->swept) == atomic_load(&member->use);
+    uint32_t process = atomic_load(&member->process);
+    if (state == OS_LIFE_NEVER || state == OS_LIFE_ALIVE || atomic_load(&member->swept) == use)
+        return LIVES;
+    if (process == place && !member_process_is_kept(id_of(place, use)))
+        return PROCESS_ENDED;
+    if (process != place && process != 0 && atomic_load(&region->geometry.members[process].verdict) == PROCESS_ENDED)
+        return PROCESS_ENDED;
+    return process == place && atomic_load(&member->disowned) == use ? LIVES : THREAD_ENDED;
 }
 
 /* Places that stand for processes come first: if one of them is found ended, then all its threads are marked already,
@@ -44,18 +48,11 @@ static bool judge(struct region *region, uint32_t end)
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t place = 1; place < end; place++) {
             struct member *member = &region->geometry.members[place];
-            uint32_t process = atomic_load(&member->process);
-            if ((process == place) != (pass == 0))
+            if ((atomic_load(&member->process) == place) != (pass == 0))
                 continue;
-            enum verdict verdict = LIVES;
-            if (is_settled(member))
-                verdict = LIVES;
-            else if (process == place)
-                verdict = process_verdict(member, place);
-            else if (process != 0 && atomic_load(&region->geometry.members[process].verdict) == PROCESS_ENDED)
-                verdict = PROCESS_ENDED;
-            else if (os_life_state(&member->life) == OS_LIFE_ENDED)
-                verdict = THREAD_ENDED;
+            uint64_t use = atomic_load(&member->use);
+            enum verdict verdict = judge_one(region, place, member, use);
+            atomic_store(&member->judged, use);
             atomic_store(&member->verdict, verdict);
             any |= verdict != LIVES;
         }
@@ -63,14 +60,18 @@ static bool judge(struct region *region, uint32_t end)
     return any;
 }
 
-void sweep_publishing(struct region *region, struct member *dead)
+void sweep_publishing(struct region *region, member_id ended)
 {
-    void *block = atomic_load(&dead->publishing);
-    _Atomic(void *) *at = atomic_load(&dead->publishing_at);
-    if (block && at && atomic_load(at) == block)
+    struct member *member = member_at(member_place(ended));
+    uint64_t use = ended >> MEMBER_USE_SHIFT;
+    uintptr_t publishing = atomic_load(&member->publishing);
+    if (publishing == 0 || (publishing & 15) != (use & 15))
+        return;
+    void *block = (void *)(publishing & ~(uintptr_t)15);
+    _Atomic(void *) *at = atomic_load(&member->publishing_at);
+    if (at && atomic_load(at) == block && atomic_load(&member->publishing) == publishing)
         publish_block(region, block);
-    if (block)
-        atomic_compare_exchange_strong(&dead->publishing, &block, NULL);
+    atomic_compare_exchange_strong(&member->publishing, &publishing, 0);
 }
 
 static bool replace(struct region *region, uint32_t unit, uint64_t word, uint64_t by)
@@ -80,6 +81,8 @@ static bool replace(struct region *region, uint32_t unit, uint64_t word, uint64_
 
 static void sweep_span(struct region *region, uint32_t unit, uint64_t word, enum verdict verdict, uint32_t sweeper)
 {
+    if (verdict == LIVES)
+        return;
     uint32_t process = atomic_load(&region->geometry.members[unit_owner(word)].process);
     uint64_t orphan = unit_word(UNIT_SPAN, (word & UNIT_PRESENT) | UNIT_ORPHAN, unit_class(word),
                                 verdict == PROCESS_ENDED ? 0 : process, unit_count(word));
@@ -110,8 +113,8 @@ static uint32_t sweep_unit(struct region *region, uint32_t unit, uint32_t sweepe
     uint32_t owner = unit_owner(word);
     enum verdict verdict = owner ? (enum verdict)atomic_load(&region->geometry.members[owner].verdict) : LIVES;
     switch (unit_state(word)) {
-    case UNIT_CLAIMED: /* and no block's, as those are stepped over */
-        if (verdict != LIVES)
+    case UNIT_CLAIMED:
+        if (verdict != LIVES && !units_is_part(region, unit, word))
             replace(region, unit, word, UNIT_FREE | (word & UNIT_PRESENT) | UNIT_DIRTY);
         return 1;
     case UNIT_BLOCK: sweep_block(region, unit, word, verdict, sweeper); return unit_count(word);
@@ -119,7 +122,7 @@ static uint32_t sweep_unit(struct region *region, uint32_t unit, uint32_t sweepe
     case UNIT_FREEING:
         if (verdict != LIVES)
             units_free_rest(region, unit, word);
-        return unit_count(word);
+        return 1; /* the others may have been claimed again */
     default: return 1;
     }
 }
@@ -129,12 +132,13 @@ static void settle_members(struct region *region, uint32_t end)
     for (uint32_t place = 1; place < end; place++) {
         struct member *member = &region->geometry.members[place];
         enum verdict verdict = (enum verdict)atomic_load(&member->verdict);
+        uint64_t judged = atomic_load(&member->judged);
         if (verdict == LIVES)
             continue;
-        atomic_store(&member->disowned, atomic_load(&member->use));
+        atomic_store(&member->disowned, judged);
         /* A place that stands for a process is kept as long as that lives. */
         if (verdict == PROCESS_ENDED || atomic_load(&member->process) != place)
-            atomic_store(&member->swept, atomic_load(&member->use));
+            atomic_store(&member->swept, judged);
     }
 }
 
@@ -144,9 +148,11 @@ void sweep_dead(struct region *region, struct member *self)
         return;
     uint32_t end = atomic_load(&region->members_used);
     if (judge(region, end)) {
-        for (uint32_t place = 1; place < end; place++)
-            if (atomic_load(&region->geometry.members[place].verdict) != LIVES)
-                sweep_publishing(region, &region->geometry.members[place]);
+        for (uint32_t place = 1; place < end; place++) {
+            struct member *member = &region->geometry.members[place];
+            if (atomic_load(&member->verdict) != LIVES)
+                sweep_publishing(region, id_of(place, atomic_load(&member->judged)));
+        }
         uint32_t used = atomic_load(&region->used_end);
         for (uint32_t unit = region->geometry.first_unit; unit < used;)
             unit += sweep_unit(region, unit, member_place(self->id));

@@ -12,7 +12,8 @@ struct member;
  * has ended, or if another thread is sweeping. */
 void sweep_dead(struct region *region, struct member *self);
 
-/* Settles what an ended thread was publishing: a block whose address it had stored belongs to the family. */
-void sweep_publishing(struct region *region, struct member *dead);
+/* Settles what a thread of that id, which has ended, was publishing: a block whose address it had stored belongs to the
+ * family. */
+void sweep_publishing(struct region *region, uint64_t ended);
 
 #endif

@@ -149,6 +149,16 @@ void units_commit(struct region *region, uint32_t first, uint64_t word)
     atomic_store_explicit(&region->table[first], word, memory_order_release);
 }
 
+bool units_is_part(struct region *region, uint32_t unit, uint64_t word)
+{
+    uint32_t distance = unit_count(word);
+    if (distance == 0 || distance >= unit)
+        return false;
+    uint64_t first = atomic_load(&region->table[unit - distance]);
+    enum unit_state state = unit_state(first);
+    return (state == UNIT_BLOCK || state == UNIT_SPAN || state == UNIT_FREEING) && unit_count(first) > distance;
+}
+
 /* A unit that is part of the block `distance` in front of it. Nobody else can have claimed it with that distance as
  * long as the block's first unit is not free. */
 static bool is_part(uint64_t word, uint32_t distance)
@@ -163,9 +173,11 @@ void units_free_rest(struct region *region, uint32_t first, uint64_t word)
     uint32_t count = unit_count(word);
     bool whole = count == 1 || is_part(load(region, first + count - 1), count - 1);
     bool large = count * UNIT_BYTES >= LARGE_BLOCK_BYTES;
-    uint64_t flags = large ? 0 : (word & UNIT_PRESENT) | UNIT_DIRTY;
-    if (large && whole)
-        os_map_release(region_unit_address(region, first), count * UNIT_BYTES);
+    uint64_t flags = (word & UNIT_PRESENT) | UNIT_DIRTY;
+    if (large) /* not all of them: what is there, nobody knows */
+        flags = UNIT_DIRTY;
+    if (large && whole && os_map_release(region_unit_address(region, first), count * UNIT_BYTES) == 0)
+        flags = 0;
     for (uint32_t i = count; i-- > 1;)
         if (is_part(load(region, first + i), i))
             free_unit(region, first + i, flags);
@@ -176,10 +188,11 @@ void units_free_rest(struct region *region, uint32_t first, uint64_t word)
 
 bool units_free(struct region *region, uint32_t first, uint64_t word, uint32_t freer)
 {
-    uint64_t freeing = unit_word(UNIT_FREEING, word & UNIT_PRESENT, 0, freer, unit_count(word));
-    if (!atomic_compare_exchange_strong_explicit(&region->table[first], &word, freeing, memory_order_acq_rel,
-                                                 memory_order_relaxed))
-        return false;
+    uint64_t freeing = unit_word(UNIT_FREEING, word & UNIT_PRESENT, 0, freer, unit_count(word)), seen = word;
+    while (!atomic_compare_exchange_weak_explicit(&region->table[first], &seen, freeing, memory_order_acq_rel,
+                                                  memory_order_relaxed))
+        if (unit_state(seen) != unit_state(word) || unit_count(seen) != unit_count(word))
+            return false; /* otherwise its owner has ended, and it has another word */
     units_free_rest(region, first, freeing);
     return true;
 }
@@ -193,9 +206,9 @@ size_t units_trim(struct region *region, uint32_t owner)
         uint64_t seen = load(region, unit), flags;
         if (!is_free(seen) || !(seen & (UNIT_PRESENT | UNIT_DIRTY)) || claim(region, unit, &one, &flags) == 0)
             continue;
-        os_map_release(region_unit_address(region, unit), UNIT_BYTES);
-        free_unit(region, unit, 0);
-        bytes += UNIT_BYTES;
+        bool gone = os_map_release(region_unit_address(region, unit), UNIT_BYTES) == 0;
+        free_unit(region, unit, gone ? 0 : seen & (UNIT_PRESENT | UNIT_DIRTY));
+        bytes += gone ? UNIT_BYTES : 0;
     }
     return bytes;
 }

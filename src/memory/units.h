@@ -88,6 +88,9 @@ void units_commit(struct region *region, uint32_t first, uint64_t word);
  * kernel. Wait-free, but for the kernel's work. */
 bool units_free(struct region *region, uint32_t first, uint64_t word, uint32_t freer);
 
+/* True if a claimed unit, which holds `word`, is part of a block that is in use or being freed. */
+bool units_is_part(struct region *region, uint32_t unit, uint64_t word);
+
 /* Goes on with what a dead one was freeing. */
 void units_free_rest(struct region *region, uint32_t first, uint64_t word);
 

@@ -55,17 +55,21 @@ void os_futex_wake(_Atomic uint32_t *word, int count)
     futex(word, FUTEX_WAKE, (uint32_t)count, NULL);
 }
 
-int os_robust_register(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride)
+int os_robust_begin(struct os_robust_list *list)
 {
     _Static_assert(sizeof(struct os_robust_list) == 3 * sizeof(long), "the kernel's struct robust_list_head");
-    list->word_offset = offsetof(struct os_robust_word, word);
-    list->pending = NULL;
-    struct os_robust_word **link = &list->first;
-    for (unsigned i = 0; i < count; i++) {
-        struct os_robust_word *word = (struct os_robust_word *)((char *)words + (size_t)i * stride);
-        *link = word;
-        link = &word->next;
-    }
-    *link = (struct os_robust_word *)list; /* the kernel stops where the list comes back to its head */
+    /* The kernel stops where the list comes back to its head. */
+    *list =
+        (struct os_robust_list) { (struct os_robust_word *)(void *)list, offsetof(struct os_robust_word, word), NULL };
     return syscall(SYS_set_robust_list, list, sizeof *list) == 0 ? 0 : -errno;
+}
+
+void os_robust_add(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride)
+{
+    for (unsigned i = count; i-- > 0;) {
+        struct os_robust_word *word = (struct os_robust_word *)(void *)((char *)words + (size_t)i * stride);
+        word->next = list->first;
+        atomic_signal_fence(memory_order_seq_cst);
+        list->first = word;
+    }
 }

@@ -44,8 +44,11 @@ struct os_robust_list {
     struct os_robust_word *pending;
 };
 
-/* Makes words[0 .. count - 1], `stride` bytes apart, the calling thread's robust words, in place of any list that libc
- * had registered for this thread. The list and the words must outlive the thread. Returns 0 or -errno. */
-int os_robust_register(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride);
+/* Gives the calling thread an empty list of robust words, in place of any list that libc had registered for it. The
+ * list must outlive the thread. Returns 0 or -errno. */
+int os_robust_begin(struct os_robust_list *list);
+
+/* Adds words[0 .. count - 1], `stride` bytes apart, which must outlive the thread too. */
+void os_robust_add(struct os_robust_list *list, struct os_robust_word *words, unsigned count, unsigned stride);
 
 #endif

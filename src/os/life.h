@@ -16,15 +16,15 @@
 #include <stdint.h>
 
 struct os_life {
-    _Atomic uint32_t word[2]; /* one of them is used, as the links behind them have to be aligned; the other is 0 */
-    void *links[6];           /* written by the owning thread and its libc only */
+    void *front[2];           /* links, written by the owning thread and its libc only ... */
+    _Atomic uint32_t word[2]; /* one of them is used, as the links have to be aligned; the other is 0 */
+    void *links[5];           /* ... in front of the words or behind, as libc has it */
 };
 
 enum os_life_state {
     OS_LIFE_NEVER, /* never used */
     OS_LIFE_ALIVE,
     OS_LIFE_ENDED,
-    OS_LIFE_UNKNOWN, /* the thread could not have itself marked: ask the kernel for the process */
 };
 
 /* May be called at any time, on any life. */
@@ -34,15 +34,16 @@ static inline enum os_life_state os_life_state(struct os_life *life)
                     atomic_load_explicit(&life->word[1], memory_order_acquire);
     if (word == 0)
         return OS_LIFE_NEVER;
-    if ((word & 0x40000000u) != 0)
-        return OS_LIFE_ENDED;
-    return (word & 0x3fffffffu) == 0x3fffffffu ? OS_LIFE_UNKNOWN : OS_LIFE_ALIVE;
+    return (word & 0x40000000u) != 0 ? OS_LIFE_ENDED : OS_LIFE_ALIVE;
 }
 
-/* Makes an unused, ended or unknown life the calling thread's. Returns false if it is not `expected` any more, because
- * another thread took it. Killed at any instruction, the caller leaves a life that was not taken, or that is marked as
- * ended. A thread has one life at a time. */
-bool os_life_begin(struct os_life *life, enum os_life_state expected);
+/* Makes an unused or ended life the calling thread's. Killed at any instruction, the caller leaves a life that was not
+ * taken, or that is marked as ended. Returns 0; -EBUSY if it is not `expected` any more, because another thread took
+ * it; -ENOSYS if the kernel or libc does not let a thread have one. */
+int os_life_begin(struct os_life *life, enum os_life_state expected);
+
+/* Ends a life that the calling thread began, as its death would, but that nobody is woken. */
+void os_life_end(struct os_life *life);
 
 /* The word for futex calls. The kernel wakes one sleeper on it when the thread ends. */
 _Atomic uint32_t *os_life_word(struct os_life *life);

@@ -105,9 +105,9 @@ int os_map_populate(void *address, size_t size)
     return errno == EFAULT || errno == EHWPOISON ? -ENOMEM : -errno;
 }
 
-void os_map_release(void *address, size_t size)
+int os_map_release(void *address, size_t size)
 {
-    madvise(address, size, MADV_REMOVE);
+    return madvise(address, size, MADV_REMOVE) == 0 ? 0 : -errno;
 }
 
 static bool find_kilobytes(const char *text, const char *name, size_t *bytes)
@@ -143,7 +143,10 @@ _Atomic uint64_t *os_fork_guard(void)
     void *fresh = mmap(NULL, os_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fresh == MAP_FAILED)
         return NULL;
-    madvise(fresh, os_page_size(), MADV_WIPEONFORK);
+    if (madvise(fresh, os_page_size(), MADV_WIPEONFORK) != 0) {
+        munmap(fresh, os_page_size());
+        return NULL;
+    }
     if (atomic_compare_exchange_strong(&guard, &page, (_Atomic uint64_t *)fresh))
         return fresh;
     munmap(fresh, os_page_size());

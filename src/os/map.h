@@ -18,8 +18,9 @@ void os_map_unreserve(void *base, size_t size);
  * kernels before 5.14 it does nothing. */
 int os_map_populate(void *address, size_t size);
 
-/* Gives the pages back to the kernel; they read as zero afterwards. */
-void os_map_release(void *address, size_t size);
+/* Gives the pages back to the kernel; they read as zero afterwards. Returns 0, or -errno with the pages as they were
+ * (memory that is locked cannot be given back). */
+int os_map_release(void *address, size_t size);
 
 /* A word of this process alone that reads as 0 in a child, however that was forked; in the child it is its own. NULL
  * where there is no memory. Constant, and needs no lock. */

@@ -15,55 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Fields of /proc/PID/stat, counted from the one behind the name, which is field 2 and may hold anything. */
-enum { STAT_STATE = 1, STAT_THREADS = 18, STAT_START_TIME = 20 };
-
-/* The text from that field on; NULL where there is none. */
-static const char *stat_field(const char *text, int wanted)
-{
-    const char *rest = strrchr(text, ')');
-    for (int field = 0; rest && field < wanted; field++)
-        rest = strchr(rest + 1, ' ');
-    return rest ? rest + 1 : NULL;
-}
-
-static int read_stat(pid_t pid, char *text, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    return os_read_file(path, text, size);
-}
-
 int os_thread_count(void)
 {
     char text[1024];
     int length = os_read_file("/proc/self/stat", text, sizeof text);
     if (length < 0)
         return length;
-    const char *threads = stat_field(text, STAT_THREADS);
-    return threads ? atoi(threads) : -EIO;
-}
-
-uint64_t os_process_start_time(pid_t pid)
-{
-    char text[1024];
-    const char *start = read_stat(pid, text, sizeof text) > 0 ? stat_field(text, STAT_START_TIME) : NULL;
-    return start ? strtoull(start, NULL, 10) : 0;
-}
-
-bool os_process_is_alive(pid_t pid, uint64_t start_time)
-{
-    char text[1024];
-    if (kill(pid, 0) != 0 && errno == ESRCH)
-        return false;
-    if (start_time == 0 || read_stat(pid, text, sizeof text) <= 0)
-        return kill(pid, 0) == 0 || errno != ESRCH;
-    const char *state = stat_field(text, STAT_STATE), *threads = stat_field(text, STAT_THREADS);
-    const char *start = stat_field(text, STAT_START_TIME);
-    if (!start || strtoull(start, NULL, 10) != start_time)
-        return false;
-    /* A process whose first thread has ended shows as a zombie while others run. */
-    return (*state != 'Z' && *state != 'X') || atoi(threads) > 1;
+    /* The second field, the name, may hold spaces and parentheses; num_threads is the 18th after it. */
+    char *rest = strrchr(text, ')');
+    for (int field = 0; rest && field < 18; field++)
+        rest = strchr(rest + 1, ' ');
+    return rest ? atoi(rest) : -EIO;
 }
 
 int os_has_other_threads(void)

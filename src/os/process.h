@@ -20,13 +20,6 @@ int os_has_other_threads(void);
  * threads only. Returns as fork does, or -errno. */
 pid_t os_fork_quiet(void);
 
-/* When a process started, in the kernel's ticks since boot: with the pid, a name that no other process has. 0 where
- * /proc does not tell. */
-uint64_t os_process_start_time(pid_t pid);
-
-/* False if the process is not there any more, or has ended and waits to be reaped, or is another one of that pid. */
-bool os_process_is_alive(pid_t pid, uint64_t start_time);
-
 /* A descriptor that polls readable once the process has ended. Returns it, close-on-exec and above the standard
  * descriptors, or -errno. */
 int os_pidfd_open(pid_t pid);

@@ -1,5 +1,6 @@
 /* Workers that are processes, under a supervisor. SPDX-License-Identifier: MIT */
 #include "memory/heap.h"
+#include "memory/member.h"
 #include "os/futex.h"
 #include "os/process.h"
 #include "pool/pool.h"
@@ -20,16 +21,34 @@
 static struct os_robust_list robust;
 static struct recovery *recovery;
 
+/* The process that the pool's memory belongs to. Set before the fork. */
+static member_id owner;
+
+static pid_t supervisor;
+
+/* The pool's memory is kept as long as this process lives. Whoever forked it had kept it until then, and still lives.
+ */
+static bool keep_memory(pid_t parent)
+{
+    return member_lodge(owner) && getppid() == parent;
+}
+
 static int begin(void *pool)
 {
     struct pool_shared *shared = pool;
-    shared->supervisor = getpid();
+    int err = os_robust_begin(&robust);
+    if (err)
+        return err;
+    if (!keep_memory(member_pid(owner)))
+        return -ENOMEM;
+    shared->supervisor = supervisor = getpid();
     recovery = recovery_create(shared);
     if (!recovery)
         return -ENOMEM;
     for (int i = 0; i < POOL_JOBS; i++)
         atomic_store(&shared->jobs[i].waiting.word, (uint32_t)getpid() | JOB_OVER);
-    return os_robust_register(&robust, &shared->jobs[0].waiting, POOL_JOBS, sizeof shared->jobs[0]);
+    os_robust_add(&robust, &shared->jobs[0].waiting, POOL_JOBS, sizeof shared->jobs[0]);
+    return 0;
 }
 
 static void started(void *pool, unsigned slot, pid_t pid)
@@ -71,6 +90,8 @@ static int work(void *pool, unsigned slot)
     /* What the caller had printed and not flushed is the caller's to print. */
     __fpurge(stdout);
     __fpurge(stderr);
+    if (!keep_memory(supervisor))
+        return 0;
     worker_run(pool, slot);
     fflush(stdout);
     return 0;
@@ -107,6 +128,7 @@ static int start(struct pool *pool, const struct mproc_pool_open_arguments *argu
         return -ENOMEM;
     pool_format_shared(shared, pool->workers);
     pool->shared = shared;
+    owner = member_self()->process_id;
     struct supervisor_options options = {
         .workers = pool->workers,
         .name = arguments->name ? arguments->name : POOL_NAME,

@@ -217,6 +217,9 @@ static void act(struct barrier *it, struct member *self, uint32_t round)
         monitor_leave(&it->monitor, self->id);
         failed = it->action(it->argument);
         enter_surely(it, self->id);
+        /* The action may have waited at another barrier. */
+        bool over = atomic_load(&it->round) != round;
+        atomic_store(&self->round, told(it, round, over ? BROKEN : PENDING, 0));
     }
     if (atomic_load(&it->round) != round)
         return;

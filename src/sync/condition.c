@@ -30,6 +30,7 @@ static _Atomic uint32_t *notifications(struct condition *it)
     return (_Atomic uint32_t *)(void *)&it->state;
 }
 
+/* With the lock held, so that one that is killed before it has the lock leaves the wake-up to another one. */
 static bool take_wake_up(struct condition *it, uint32_t before)
 {
     uint64_t seen = atomic_load(&it->state);
@@ -39,16 +40,18 @@ static bool take_wake_up(struct condition *it, uint32_t before)
     return false;
 }
 
+/* Sleeps until there seems to be a wake-up. */
 static int sleep_until_notified(struct condition *it, uint32_t before, int64_t deadline)
 {
-    struct wait wait = { .word = notifications(it), .expected = before, .deadline = deadline };
+    struct wait wait = { .word = notifications(it), .deadline = deadline };
     for (;;) {
-        int err = wait_sleep(&wait);
-        if (take_wake_up(it, before))
+        uint64_t seen = atomic_load(&it->state);
+        if ((uint32_t)seen != before && seen >> 32 > 0)
             return 0;
+        wait.expected = (uint32_t)seen;
+        int err = wait_sleep(&wait);
         if (err < 0)
             return err;
-        wait.expected = (uint32_t)atomic_load(&it->state);
     }
 }
 
@@ -61,10 +64,19 @@ static int wait_with(mproc_condition *condition, lock_word *lock, int64_t timeou
     int64_t deadline = wait_deadline(timeout);
     atomic_fetch_add(&it->waiters, 1);
     uint32_t before = (uint32_t)atomic_load(&it->state);
-    lock_word_release(lock, self->id);
-    int err = sleep_until_notified(it, before, deadline);
+    int err, result;
+    for (;;) {
+        lock_word_release(lock, self->id);
+        err = sleep_until_notified(it, before, deadline);
+        result = lock_word_acquire_surely(lock, self->id);
+        if (take_wake_up(it, before)) {
+            err = 0;
+            break;
+        }
+        if (err < 0 || result < 0)
+            break;
+    }
     atomic_fetch_sub(&it->waiters, 1);
-    int result = lock_word_acquire_surely(lock, self->id);
     return result ? result : err;
 }
 

@@ -66,10 +66,8 @@ uint32_t holders_sum(struct holders *holders)
 
 void holders_destroy(struct holders *holders)
 {
-    struct more_holders *piece = atomic_exchange(&holders->more, NULL);
-    while (piece) {
-        struct more_holders *next = atomic_load(&piece->next);
+    for (struct more_holders *piece; (piece = atomic_load(&holders->more));) {
+        atomic_store(&holders->more, atomic_load(&piece->next));
         mproc_free(piece);
-        piece = next;
     }
 }

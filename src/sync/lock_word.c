@@ -27,7 +27,7 @@ static bool take(lock_word *lock, member_id self, uint64_t *seen, uint64_t flag,
     if (owner != 0 && member_is_alive(owner))
         return false;
     if (owner != 0) /* before the lock is taken, so that it is done under the lock whoever dies */
-        sweep_publishing(region_existing(), member_at(member_place(owner)));
+        sweep_publishing(region_existing(), owner);
     uint64_t mine = self | (*seen & MEMBER_FLAGS) | flag | (owner ? LOCK_INCONSISTENT : 0);
     if (!atomic_compare_exchange_strong_explicit(lock, seen, mine, memory_order_acquire, memory_order_relaxed))
         return false;
@@ -129,5 +129,5 @@ int lock_word_mark_consistent(lock_word *lock, member_id self)
 pid_t lock_word_owner(lock_word *lock)
 {
     member_id owner = lock_word_holder(lock);
-    return owner && member_is_alive(owner) ? member_pid(owner) : 0;
+    return owner && region_existing() && member_is_alive(owner) ? member_pid(owner) : 0;
 }

@@ -1,7 +1,7 @@
 /* Reader-writer lock. SPDX-License-Identifier: MIT
  *
  * Truth: who writes, and how often each thread reads; each changes by one store. The next writer's place is a wish: if
- * that thread dies or gives up, somebody else takes it.
+ * that thread dies, gives up or is stopped, somebody else takes it.
  */
 #include "memory/member.h"
 #include "memory/region.h"
@@ -21,6 +21,7 @@ struct rwlock {
     _Atomic uint32_t changes;  /* what sleepers sleep on */
     _Atomic uint32_t sleepers; /* at least as many as there are; dead ones may stay counted */
     _Atomic uint32_t inconsistent;
+    _Atomic int64_t wished; /* when the next writer was last awake, by the monotonic clock */
     struct holders readers; /* by thread */
 };
 
@@ -60,11 +61,12 @@ static void drop_dead(struct rwlock *it)
 {
     member_id writer = atomic_load(&it->writer), next = atomic_load(&it->next_writer);
     if (writer && !member_is_alive(writer)) {
-        sweep_publishing(region_existing(), member_at(member_place(writer)));
+        sweep_publishing(region_existing(), writer);
         atomic_store(&it->inconsistent, 1);
         atomic_store(&it->writer, 0);
     }
-    if (next && !member_is_alive(next))
+    /* One that waits looks up every WAIT_SLICE. */
+    if (next && (!member_is_alive(next) || os_now() - atomic_load(&it->wished) > 4 * WAIT_SLICE))
         atomic_store(&it->next_writer, 0);
 }
 
@@ -115,8 +117,10 @@ static int try_write(struct rwlock *it, member_id self)
         atomic_store(&it->next_writer, 0);
         return 0;
     }
-    if (next == 0)
+    if (next == 0 || next == self) {
+        atomic_store(&it->wished, os_now());
         atomic_store(&it->next_writer, self);
+    }
     return -EAGAIN;
 }
 

@@ -1,4 +1,6 @@
 /* Shared values and arrays with a lock. SPDX-License-Identifier: MIT */
+#include "memory/publish.h"
+
 #include <errno.h>
 #include <mproc/error.h>
 #include <mproc/value.h>
@@ -24,22 +26,23 @@ void *mproc_value_allocate(size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    struct value *value = mproc_aligned_alloc(sizeof *value, sizeof *value + bytes);
+    struct value *value = memory_allocate_owned(sizeof *value, sizeof *value + bytes);
     if (!value)
         return NULL;
     memset(value, 0, sizeof *value + bytes);
     value->magic = VALUE_MAGIC;
     value->count = count;
+    mproc_publish(NULL, value);
     return value + 1;
 }
 
 static struct value *of(const void *elements)
 {
     uintptr_t address = (uintptr_t)elements;
-    if (address < sizeof(struct value) || address % 64 != 0 || !mproc_is_shared((const void *)(address - 1)))
+    if (address < sizeof(struct value) || address % 64 != 0)
         return NULL;
     struct value *value = (struct value *)(address - sizeof(struct value));
-    return value->magic == VALUE_MAGIC ? value : NULL;
+    return mproc_usable_size(value) >= sizeof *value && value->magic == VALUE_MAGIC ? value : NULL;
 }
 
 mproc_rlock *mproc_value_lock(const void *elements)
@@ -61,6 +64,5 @@ int mproc_value_free(void *elements)
         return 0;
     if (!value)
         return MPROC_E_NOT_ALLOCATED;
-    value->magic = 0;
     return mproc_free(value);
 }

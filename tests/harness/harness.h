@@ -37,6 +37,10 @@ _Noreturn void harness_skip(const char *reason);
 /* The test uses the default pool, which is there until the process ends: its descriptors and memory are no leak. */
 void harness_uses_default_pool(void);
 
+/* Starts the test anew with a variable in its environment, unless it is there: for what is decided when a program
+ * begins. Limits of the process that were set before hold. */
+void harness_restart_with(const char *variable, const char *value);
+
 /* The test leaves memory in the heap on purpose. */
 void harness_leaves_memory(void);
 

@@ -63,8 +63,9 @@ long stepper_step(pid_t pid, long count, int patience)
     for (long i = 0; i < count; i++) {
         int status;
         /* The first step may wait for what the test has only just set off. */
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(long)deliver) != 0 ||
-            !wait_step(pid, &status, i == 0 ? 10 * patience : patience))
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(long)deliver) != 0 && (i > 0 || errno != ESRCH))
+            return i;
+        if (!wait_step(pid, &status, i == 0 ? 10 * patience : patience))
             return i;
         if (WSTOPSIG(status) == SIGSTOP)
             return i;

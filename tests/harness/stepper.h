@@ -17,7 +17,8 @@ bool stepper_attach(pid_t pid);
 
 /* Executes `count` instructions; a system call counts as one. Returns how many it did: fewer if the process ended, or
  * did not come back from a system call within `patience` milliseconds, and is then still attached and running; or if it
- * raised SIGSTOP, the mark of the end of what is to be stepped. */
+ * raised SIGSTOP, the mark of the end of what is to be stepped. A process that did not come back from a system call
+ * goes on with that at the next call. */
 long stepper_step(pid_t pid, long count, int patience);
 
 /* Kills an attached process where it stands, so that its parent gets to know. */

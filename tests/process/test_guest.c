@@ -518,7 +518,6 @@ static int without_memory(void)
     struct mproc_error error;
     int small_in[2] = { 1, 2 }, small_out[2];
     /* 192 MiB: what the process has, and a heap of 64 MiB at the most. */
-    set_limit(RLIMIT_AS, (rlim_t)352 << 20);
     if (mproc_pool_open(&pool, .workers = 1) != 0)
         return 1;
     if (mproc_map(pool, take_large, in, out, 64, .error = &error) != -ENOMEM)
@@ -535,6 +534,8 @@ static void no_memory_left_is_an_error_and_costs_nothing_else(void **state)
     (void)state;
     if (OS_ADDRESS_SANITIZER)
         harness_skip("AddressSanitizer itself needs the address space");
+    set_limit(RLIMIT_AS, (rlim_t)352 << 20);
+    harness_restart_with("SMALL_ADDRESS_SPACE", "1");
     assert_int_equal(in_child(without_memory), 0);
 }
 
@@ -552,7 +553,6 @@ static int with_small_files(void)
 {
     mproc_pool *pool;
     int in[2] = { 1, 2 }, out[2];
-    set_limit(RLIMIT_FSIZE, 16 << 20); /* would be answered with SIGXFSZ */
     return mproc_pool_open(&pool, .workers = 1) == 0 && mproc_map(pool, add_one, in, out, 2) == 0 &&
                    mproc_pool_close(pool) == 0
                ? 0
@@ -562,6 +562,8 @@ static int with_small_files(void)
 static void a_limit_on_file_sizes_is_respected(void **state)
 {
     (void)state;
+    set_limit(RLIMIT_FSIZE, 16 << 20); /* would be answered with SIGXFSZ */
+    harness_restart_with("SMALL_FILES", "1");
     assert_int_equal(in_child(with_small_files), 0);
 }
 

@@ -165,6 +165,7 @@ static void a_small_address_space_makes_a_small_heap_that_can_be_full(void **sta
         harness_skip("AddressSanitizer itself needs the address space");
     struct rlimit limit = { (rlim_t)160 << 20, (rlim_t)160 << 20 };
     setrlimit(RLIMIT_AS, &limit);
+    harness_restart_with("SMALL_ADDRESS_SPACE", "1");
     void *blocks[4096];
     int count = 0;
     while (count < 4096 && (blocks[count] = heap_allocate(UNIT, true)))

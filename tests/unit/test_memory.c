@@ -514,6 +514,7 @@ static void a_small_address_space_is_filled_without_a_signal(void **state)
         harness_skip("AddressSanitizer itself needs the address space");
     struct rlimit limit = { (rlim_t)160 << 20, (rlim_t)160 << 20 };
     setrlimit(RLIMIT_AS, &limit);
+    harness_restart_with("SMALL_ADDRESS_SPACE", "1");
     size_t blocks = 0;
     for (char *block; (block = mproc_alloc(1000)); blocks++)
         memset(block, 1, 1000);
@@ -625,7 +626,7 @@ static void expect_report(const char *what)
 static void debug_mode_reports_what_is_damaged(void **state)
 {
     (void)state;
-    setenv("MPROC_HEAP_DEBUG", "1", 1);
+    harness_restart_with("MPROC_HEAP_DEBUG", "1");
     debugged = mproc_alloc(100);
     assert_int_equal(mproc_usable_size(debugged), 100);
     assert_int_equal((unsigned char)debugged[99], 0xa5);
@@ -672,7 +673,7 @@ static void own_debugged_and_die(void *where)
 static void debug_mode_does_not_change_who_owns_what(void **state)
 {
     (void)state;
-    setenv("MPROC_HEAP_DEBUG", "1", 1);
+    harness_restart_with("MPROC_HEAP_DEBUG", "1");
     char **where = mproc_calloc(1, sizeof *where);
     in_child(own_debugged_and_die, where);
     struct mproc_heap_statistics statistics = { .size = sizeof statistics };

@@ -71,7 +71,8 @@ static void a_robust_word_wakes_its_waiter_when_its_owner_is_killed(void **state
         static struct os_robust_list list;
         for (int i = 0; i < WORDS; i++)
             words[i].word = (uint32_t)getpid();
-        os_robust_register(&list, words, WORDS, sizeof *words);
+        os_robust_begin(&list);
+        os_robust_add(&list, words, WORDS, sizeof *words);
         words[1].word = 0;
         harness_sleep_ms(100);
         raise(SIGKILL);
