@@ -267,6 +267,37 @@ static void timeout_abort_and_reset_break_a_barrier(void **state)
     end();
 }
 
+static mproc_barrier *inner;
+
+static int meet_inside(void *unused)
+{
+    (void)unused;
+    return mproc_barrier_wait(inner, MPROC_FOREVER) == 0 ? 0 : 1;
+}
+
+static int meet_pair(void *unused)
+{
+    (void)unused;
+    int number = mproc_barrier_wait(&shared->barrier, MPROC_FOREVER);
+    return number >= 0 ? number : 50;
+}
+
+static void an_action_may_wait_at_another_barrier(void **state)
+{
+    (void)state;
+    struct party parties[2];
+    begin();
+    inner = mproc_calloc(1, sizeof *inner);
+    mproc_barrier_init(inner, 1);
+    mproc_barrier_init_action(&shared->barrier, 2, meet_inside, NULL);
+    for (int i = 0; i < 2; i++)
+        party_start(&parties[i], meet_pair, NULL);
+    assert_int_equal(party_join(&parties[0]) + party_join(&parties[1]), 1);
+    mproc_barrier_destroy(inner);
+    mproc_free(inner);
+    end();
+}
+
 static int refuse(void *unused)
 {
     (void)unused;
@@ -404,6 +435,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_process_may_release),
     cmocka_unit_test(a_barrier_counts_its_parties),
     cmocka_unit_test(timeout_abort_and_reset_break_a_barrier),
+    cmocka_unit_test(an_action_may_wait_at_another_barrier),
     cmocka_unit_test(a_failed_action_breaks_a_barrier),
     cmocka_unit_test(a_party_that_dies_breaks_a_barrier),
     cmocka_unit_test(a_party_that_attends_and_dies_before_it_arrives_breaks_a_barrier),

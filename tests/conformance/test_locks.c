@@ -595,6 +595,35 @@ static void dead_readers_and_writers_hold_nobody_up(void **state)
     end();
 }
 
+static int wait_to_write(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&shared->ready, 1);
+    if (mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER) != 0)
+        return 1;
+    return mproc_rwlock_release(&shared->rwlock);
+}
+
+static void a_stopped_writer_that_waits_holds_nobody_up(void **state)
+{
+    (void)state;
+    if (PARTIES == THREADS)
+        harness_skip("a thread cannot be stopped alone");
+    struct party writer;
+    begin();
+    assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, 0), 0);
+    party_start(&writer, wait_to_write, NULL);
+    wait_ready(1);
+    harness_sleep_ms(30);
+    kill(writer.pid, SIGSTOP);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, MPROC_SEC(10)), 0);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
+    kill(writer.pid, SIGCONT);
+    assert_int_equal(party_join(&writer), 0);
+    end();
+}
+
 /* ---- wrong use */
 
 static void null_is_refused(void **state)
@@ -654,6 +683,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(signals_break_waits_and_leave_nothing_acquired),
     cmocka_unit_test(a_writer_is_alone_and_readers_are_not),
     cmocka_unit_test(dead_readers_and_writers_hold_nobody_up),
+    cmocka_unit_test(a_stopped_writer_that_waits_holds_nobody_up),
     cmocka_unit_test(null_is_refused),
     cmocka_unit_test(locks_work_outside_the_heap),
 };

@@ -81,13 +81,20 @@ void stepper_kill(pid_t pid)
     wait_stop(pid, &status, 5000);
 }
 
+/* One that sleeps in a step has the trap of that step still to come, which would kill it once nobody traces it. */
 void stepper_detach(pid_t pid)
 {
     int status;
     if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
         return;
     ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
-    wait_stop(pid, &status, 1000);
+    if (wait_stop(pid, &status, 1000) && status >> 16 == PTRACE_EVENT_STOP) {
+        ptrace(PTRACE_CONT, pid, NULL, NULL);
+        if (!wait_stop(pid, &status, 20)) {
+            ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
+            wait_stop(pid, &status, 1000);
+        }
+    }
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
 }
 

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -379,6 +380,98 @@ static void places_of_ended_processes_are_used_again(void **state)
     for (int i = 0; i < 200; i++)
         in_child(become_member, NULL);
     assert_true(atomic_load(&region_existing()->members_used) < 10);
+}
+
+static void *become_member_in_thread(void *unused)
+{
+    (void)unused;
+    return mproc_alloc(1);
+}
+
+/* In a heap that is so small that there are few places. */
+static void many_threads_may_come_and_go_in_a_small_heap(void **state)
+{
+    (void)state;
+    if (OS_ADDRESS_SANITIZER)
+        harness_skip("AddressSanitizer itself needs the address space");
+    struct rlimit limit = { (rlim_t)160 << 20, (rlim_t)160 << 20 };
+    setrlimit(RLIMIT_AS, &limit);
+    harness_restart_with("SMALL_ADDRESS_SPACE", "1");
+    uint32_t places = region_existing()->geometry.members_most;
+    assert_true(places < 1000);
+    for (uint32_t i = 0; i < 3 * places; i++) {
+        pthread_t thread;
+        void *block;
+        assert_int_equal(pthread_create(&thread, NULL, become_member_in_thread, NULL), 0);
+        pthread_join(thread, &block);
+        assert_non_null(block);
+        assert_int_equal(mproc_free(block), 0);
+    }
+}
+
+struct shared_cell {
+    _Atomic(char *) block;
+};
+
+static void allocate_into(void *cell)
+{
+    char *block = mproc_alloc(100);
+    strcpy(block, "hello");
+    ((struct shared_cell *)cell)->block = block;
+}
+
+static void a_child_forked_before_the_first_use_shares_the_heap(void **state)
+{
+    (void)state;
+    struct shared_cell *cell = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(in_child(allocate_into, cell), 0);
+    assert_string_equal(cell->block, "hello");
+    assert_int_equal(mproc_free(cell->block), 0);
+    munmap(cell, 4096);
+}
+
+static void calloc_much(void *ready)
+{
+    *(_Atomic int *)ready = 1;
+    for (;;)
+        mproc_free(mproc_calloc(1, (size_t)16 << 20));
+}
+
+static void a_process_killed_while_it_fills_a_block_leaves_none(void **state)
+{
+    (void)state;
+    _Atomic int *ready = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int round = 0; round < 20; round++) {
+        *ready = 0;
+        pid_t pid = fork();
+        if (pid == 0)
+            calloc_much((void *)ready);
+        while (!*ready)
+            harness_sleep_ms(1);
+        harness_sleep_ms(10 + round % 7);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    munmap((void *)ready, 4096);
+    /* A kill between the last store and the next call is rare, and leaves a block of the family's, as it should. */
+    assert_true(in_use() <= (size_t)16 << 20);
+    harness_leaves_memory();
+}
+
+static void memory_that_is_locked_is_not_taken_for_zeroes(void **state)
+{
+    (void)state;
+    size_t size = (size_t)100 << 20;
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT) != 0)
+        harness_skip("this user may not lock memory");
+    char *block = mproc_alloc(size);
+    memset(block, 1, size);
+    mproc_free(block);
+    block = mproc_calloc(size, 1);
+    for (size_t at = 0; at < size; at += 4096)
+        assert_int_equal(block[at], 0);
+    mproc_free(block);
+    munlockall();
 }
 
 /* By the bare system call, which tells no handler. */
@@ -759,6 +852,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(spans_of_ended_threads_are_used_again),
     cmocka_unit_test(places_of_ended_processes_are_used_again),
     cmocka_unit_test(a_child_of_any_fork_is_somebody_else),
+    cmocka_unit_test(a_child_forked_before_the_first_use_shares_the_heap),
+    cmocka_unit_test(many_threads_may_come_and_go_in_a_small_heap),
+    cmocka_unit_test(a_process_killed_while_it_fills_a_block_leaves_none),
+    cmocka_unit_test(memory_that_is_locked_is_not_taken_for_zeroes),
     cmocka_unit_test(processes_share_no_cache_line_by_allocating),
     cmocka_unit_test(processes_and_threads_that_churn_do_not_meet),
     cmocka_unit_test(a_full_heap_says_so_and_works_on),
