@@ -14,9 +14,9 @@
  *
  * DEATH. Whoever holds, waits or is in the middle of a call may be killed at any instruction. What it held is passed
  * on: the next one to acquire a lock gets it with MPROC_E_OWNER_DIED and knows that the data may be half changed; units
- * of a semaphore come back; a barrier is broken for all. Who waits learns of a holder's death at once on Linux 5.16 and
- * newer, within a tenth of a second before that. A wake-up that was on its way to or from a thread that was killed
- * reaches another one within a tenth of a second. The holder is a thread: one that ends without releasing has died,
+ * of a semaphore come back; a barrier is broken for all. Who waits learns of it within a tenth of a second, on Linux 5.16
+ * and newer mostly at once. That long at most it takes, too, until a wake-up that was on its way to or from a thread that
+ * was killed reaches another one. The holder is a thread: one that ends without releasing has died,
  * even if its process lives on. (Only semaphores count by process.)
  *
  * COMMON TO ALL CALLS. `timeout` is in nanoseconds from now on, 0 polls, MPROC_FOREVER waits without limit
@@ -99,6 +99,7 @@ MPROC_API int mproc_lock_acquire(mproc_lock *lock, int64_t timeout);
 
 /** Releases a lock and wakes one that waits for it. Any thread of any process may release it, not only its holder.
  *
+ * If its holder has died, whoever acquires it next is told so all the same.
  * Returns 0, or
  * - `MPROC_E_NOT_LOCKED`: nobody holds it
  *

@@ -161,6 +161,8 @@ struct member *member_self(void)
 
 bool member_is_alive(member_id id)
 {
+    if (!region_existing())
+        return false;
     struct member *member = member_at(member_place(id));
     bool alive = os_life_state(&member->life) == OS_LIFE_ALIVE;
     uint64_t use = id >> MEMBER_USE_SHIFT;

@@ -9,7 +9,7 @@
 
 #define RESERVE_MOST ((size_t)1 << 40)
 #define RESERVE_SANITIZER ((size_t)64 << 30)
-#define RESERVE_VALGRIND ((size_t)4 << 30)
+#define RESERVE_VALGRIND ((size_t)256 << 20)
 #define RESERVE_LEAST ((size_t)4 << 20)
 
 enum { UNITS_PER_MEMBER = 4 }; /* of heap, at least: a small heap has fewer members */
@@ -19,6 +19,12 @@ _Atomic(struct region *) region_the_one;
 static size_t round_up(size_t size, size_t multiple)
 {
     return (size + multiple - 1) / multiple * multiple;
+}
+
+static bool is_debugged(void)
+{
+    const char *text = getenv("MPROC_HEAP_DEBUG");
+    return text && *text && *text != '0';
 }
 
 static void format(struct region *region, void *base, size_t size)
@@ -34,7 +40,7 @@ static void format(struct region *region, void *base, size_t size)
         .first_unit = (uint32_t)(round_up(end, UNIT_BYTES) / UNIT_BYTES),
         .members = (struct member *)(void *)((char *)base + members_at),
         .members_most = members,
-        .debug = getenv("MPROC_HEAP_DEBUG") && *getenv("MPROC_HEAP_DEBUG") != '0',
+        .debug = is_debugged(),
     };
     atomic_store_explicit(&region->free_hint, region->geometry.first_unit, memory_order_relaxed);
     atomic_store_explicit(&region->used_end, region->geometry.first_unit, memory_order_relaxed);

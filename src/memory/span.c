@@ -20,7 +20,7 @@ enum { ALIGNMENT_MOST = 4096 };
 #define START_OF(size)                                                                                                 \
     (((uint32_t)sizeof(struct span) + COUNT_OF(size) + ALIGNMENT_OF(size) - 1U) / ALIGNMENT_OF(size) *                 \
      ALIGNMENT_OF(size))
-#define RECIPROCAL_OF(size) (((UINT64_C(1) << SPAN_RECIPROCAL_SHIFT) + (size)-1) / (size))
+#define RECIPROCAL_OF(size) (((UINT64_C(1) << SPAN_RECIPROCAL_SHIFT) + (uint64_t)(size)-1) / (uint64_t)(size))
 #define CLASS(size)                                                                                                    \
     {                                                                                                                  \
         size, UNITS_OF(size), COUNT_OF(size), START_OF(size), RECIPROCAL_OF(size)                                      \
@@ -98,16 +98,17 @@ static void enter_ring(struct member *self, unsigned size_class, struct span *sp
 static void *take_from_ring(struct span_cache *cache, const struct span_class *info, uint32_t steps,
                             enum span_block state)
 {
-    struct span *start = cache->span;
-    for (uint32_t i = 0; start && i < steps; i++) {
-        if (atomic_load_explicit(&cache->span->has_free, memory_order_relaxed)) {
+    struct span *start = cache->span, *span = start;
+    for (uint32_t i = 0; span && i < steps; i++) {
+        if (atomic_load_explicit(&span->has_free, memory_order_relaxed)) {
             void *block = take_from_span(cache, info, state);
             if (block)
                 return block;
         }
-        cache->span = cache->span->next;
+        span = span->next;
+        cache->span = span;
         cache->cursor = 0;
-        if (cache->span == start)
+        if (span == start)
             return NULL;
     }
     return NULL;

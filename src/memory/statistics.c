@@ -30,7 +30,7 @@ static struct usage count(struct region *region, bool all, uint32_t process)
         if (state == UNIT_SPAN && wanted) {
             uint32_t blocks = span_count(region, unit, word);
             usage.blocks += blocks;
-            usage.bytes += blocks * span_classes[unit_class(word)].size;
+            usage.bytes += (size_t)blocks * span_classes[unit_class(word)].size;
         } else if (state == UNIT_BLOCK && wanted) {
             usage.blocks++;
             usage.bytes += unit_count(word) * UNIT_BYTES;

@@ -63,7 +63,12 @@ static int sleep_on(lock_word *lock, uint64_t seen, int64_t deadline)
     if (!(seen & LOCK_SLEEPERS) && !atomic_compare_exchange_strong_explicit(lock, &seen, seen | LOCK_SLEEPERS,
                                                                             memory_order_relaxed, memory_order_relaxed))
         return 0;
-    struct wait wait = { low_half(lock), (uint32_t)(seen | LOCK_SLEEPERS), deadline, 1, { seen & ~MEMBER_FLAGS } };
+    struct wait wait = { .word = low_half(lock),
+                         .expected = (uint32_t)(seen | LOCK_SLEEPERS),
+                         .deadline = deadline,
+                         .only_beside_the_living = true,
+                         .watched = 1,
+                         .watch = { seen & ~MEMBER_FLAGS } };
     return wait_sleep(&wait);
 }
 
@@ -104,12 +109,13 @@ int lock_word_acquire_surely(lock_word *lock, member_id self)
 /* Killed between the two steps, it leaves sleepers that were watching it, or that look again within WAIT_SLICE. */
 int lock_word_release_slowly(lock_word *lock)
 {
-    uint64_t seen = atomic_load_explicit(lock, memory_order_relaxed);
+    uint64_t seen = atomic_load_explicit(lock, memory_order_relaxed), free;
     do {
-        if ((seen & ~MEMBER_FLAGS) == 0)
+        member_id owner = seen & ~MEMBER_FLAGS;
+        if (owner == 0)
             return MPROC_E_NOT_LOCKED;
-    } while (!atomic_compare_exchange_weak_explicit(lock, &seen, seen & LOCK_INCONSISTENT, memory_order_release,
-                                                    memory_order_relaxed));
+        free = (seen & LOCK_INCONSISTENT) | (member_is_alive(owner) ? 0 : LOCK_INCONSISTENT);
+    } while (!atomic_compare_exchange_weak_explicit(lock, &seen, free, memory_order_release, memory_order_relaxed));
     if (seen & LOCK_SLEEPERS)
         os_futex_wake(low_half(lock), 1);
     return 0;
@@ -122,7 +128,10 @@ int lock_word_mark_consistent(lock_word *lock, member_id self)
         return MPROC_E_NOT_OWNER;
     if (!(seen & LOCK_INCONSISTENT))
         return -EINVAL;
-    atomic_fetch_and_explicit(lock, ~LOCK_INCONSISTENT, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(lock, &seen, seen & ~LOCK_INCONSISTENT, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        if ((seen & ~MEMBER_FLAGS) != self)
+            return MPROC_E_NOT_OWNER; /* another one has released it in the meantime */
     return 0;
 }
 

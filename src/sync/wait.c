@@ -23,7 +23,8 @@ int64_t wait_left(int64_t deadline)
     return deadline == NEVER || left > 0 ? left : 0;
 }
 
-/* Fills what to sleep on; returns how many words. A life word that changes between here and the sleep ends it at once.
+/* Fills what to sleep on; returns how many words, 0 not to sleep. A life word that changes between here and the sleep
+ * ends it at once.
  */
 static int gather(const struct wait *wait, struct os_futex_word *words)
 {
@@ -34,6 +35,8 @@ static int gather(const struct wait *wait, struct os_futex_word *words)
         word->word = member_life_word(wait->watch[i], &word->expected);
         if (member_is_alive(wait->watch[i]))
             count++;
+        else if (wait->only_beside_the_living)
+            return 0;
     }
     return count;
 }
@@ -47,6 +50,8 @@ int wait_sleep(const struct wait *wait)
     bool last = wait->deadline - now <= WAIT_SLICE;
     int64_t slice = last ? wait->deadline - now : WAIT_SLICE;
     int count = gather(wait, words);
+    if (count == 0)
+        return 0;
     int result = os_futex_wait_any(words, count, now + slice, slice);
     if (result > 0) /* the kernel wakes one sleeper only for a thread that has ended */
         os_futex_wake(words[result].word, INT_MAX);
