@@ -39,6 +39,7 @@ for purpose in "$@"; do
         need git has git
         need procps has ps
         need python3 has python3
+        need spin has spin
         # clang's sanitizers are a package of their own in newer releases
         if has clang >/dev/null && ! echo 'int main(void){return 0;}' |
             clang -fsanitize=address -x c -o /dev/null - >/dev/null 2>&1; then

@@ -1,0 +1,83 @@
+#!/bin/sh
+# Searches all states of the models in tests/models, and then looks whether the search finds the errors that the models
+# have when told to (MUTANT_...).
+set -eu
+cd "$(dirname "$0")/.."
+models=$PWD/tests/models
+mkdir -p build
+folder=$(mktemp -d "$PWD/build/models.XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+wrong=0
+
+# search OPTIMISATION MODEL [-DOPTION]...: leaves what the search said in `out`
+search() {
+    level=$1
+    model=$2
+    shift 2
+    rm -f pan* out
+    if ! spin -a "$@" "$models/$model.pml" >out 2>&1; then
+        cat out
+        return 1
+    fi
+    ${CC:-gcc} -w "$level" -DSAFETY -DNOFAIR -DMEMLIM=2500 -o pan pan.c
+    nice ./pan -m600000 -w22 >out 2>&1 || true
+}
+
+truncated='max search depth|Search not completed|out of memory|reached -DMEMLIM|resource|aborting'
+
+# holds OPTIMISATION MODEL [-DOPTION]...
+holds() {
+    search "$@" || { wrong=1; return; }
+    shift
+    states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' out)
+    if ! grep -q 'errors: 0$' out || grep -qE "$truncated" out; then
+        echo "FAILED  $*"
+        cat out
+        wrong=1
+    else
+        echo "ok      $*: $states states, 0 errors"
+    fi
+}
+
+# fails MODEL [-DOPTION]...
+fails() {
+    search -O0 "$@" || { wrong=1; return; }
+    if grep -qE '^pan:1: (assertion violated|invalid end state)' out; then
+        echo "ok      $*: the error is found"
+    else
+        echo "FAILED  $*: the error is not found"
+        wrong=1
+    fi
+}
+
+holds -O0 lock
+holds -O0 lock -DTASKS=2 -DDEATHS=1
+holds -O1 lock -DDEATHS=2 -DOTHERS_RELEASE
+holds -O0 lock -DTASKS=2 -DDEATHS=1 -DAT_ONCE
+holds -O0 condition -DRETURNS=2
+holds -O1 condition -DDEATHS=2 -DRETURNS=1
+holds -O0 semaphore -DKIND=BOUNDED
+holds -O1 semaphore -DKIND=BOUNDED -DDEATHS=1
+holds -O0 semaphore -DTASKS=2 -DDEATHS=2 -DPROCESSES_END_LATER -DVALUE_TOO -DUNITS=2
+holds -O1 semaphore -DKIND=SIGNAL -DUNITS=0 -DDEATHS=1
+holds -O0 event
+holds -O1 event -DDEATHS=2
+
+fails lock -DMUTANT_NO_WAKE
+fails lock -DMUTANT_NO_FLAG_AFTER_SLEEP
+fails lock -DDEATHS=1 -DMUTANT_NOT_TOLD
+fails lock -DDEATHS=2 -DOTHERS_RELEASE -DMUTANT_MARK_BY_AND
+fails condition -DMUTANT_NO_WAKE
+fails condition -DMUTANT_ONE_WAKE_UP
+fails condition -DMUTANT_EXPECTED_READ_LATE
+fails condition -DMUTANT_WAITERS_APART
+fails semaphore -DTASKS=2 -DMUTANT_NO_CHANGE
+fails semaphore -DTASKS=2 -DMUTANT_WAKE_FORGOTTEN
+fails semaphore -DTASKS=2 -DMUTANT_GIVE_BACK_OF_LIVING
+fails semaphore -DTASKS=2 -DDEATHS=1 -DMUTANT_DERIVE_FORGETS_ONE
+fails semaphore -DTASKS=2 -DDEATHS=1 -DMUTANT_NO_REPAIR
+fails semaphore -DKIND=BOUNDED -DDEATHS=1 -DMUTANT_REPAIR_FORGETS_SLEEPERS
+fails event -DMUTANT_WAKE_ONE
+fails event -DMUTANT_ONLY_THE_FLAG
+exit $wrong
