@@ -9,3 +9,6 @@ echo
 for benchmark in sum_range empty_tasks small_maps open_close locks allocation; do
     "build/release/bench/bench_$benchmark"
 done
+huge=$(sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/mm/transparent_hugepage/shmem_enabled 2>/dev/null || true)
+echo "With MPROC_HEAP_HUGE_PAGES=1, where the kernel's shmem_enabled is '$huge' (never: it makes no difference):"
+MPROC_HEAP_HUGE_PAGES=1 build/release/bench/bench_allocation touch

@@ -21,9 +21,9 @@ static size_t round_up(size_t size, size_t multiple)
     return (size + multiple - 1) / multiple * multiple;
 }
 
-static bool is_debugged(void)
+static bool is_asked_for(const char *variable)
 {
-    const char *text = getenv("MPROC_HEAP_DEBUG");
+    const char *text = getenv(variable);
     return text && *text && *text != '0';
 }
 
@@ -40,7 +40,7 @@ static void format(struct region *region, void *base, size_t size)
         .first_unit = (uint32_t)(round_up(end, UNIT_BYTES) / UNIT_BYTES),
         .members = (struct member *)(void *)((char *)base + members_at),
         .members_most = members,
-        .debug = is_debugged(),
+        .debug = is_asked_for("MPROC_HEAP_DEBUG"),
     };
     atomic_store_explicit(&region->free_hint, region->geometry.first_unit, memory_order_relaxed);
     atomic_store_explicit(&region->used_end, region->geometry.first_unit, memory_order_relaxed);
@@ -70,6 +70,8 @@ struct region *region_get(void)
         os_map_unreserve(base, size);
         return NULL;
     }
+    if (is_asked_for("MPROC_HEAP_HUGE_PAGES"))
+        os_map_use_huge_pages(base, size);
     region = base;
     format(region, base, size);
     struct region *expected = NULL;

@@ -93,6 +93,11 @@ int os_map_reserve(size_t most, size_t least, void **base, size_t *size)
     return err;
 }
 
+void os_map_use_huge_pages(void *base, size_t size)
+{
+    madvise(base, size, MADV_HUGEPAGE);
+}
+
 void os_map_unreserve(void *base, size_t size)
 {
     munmap(base, size);

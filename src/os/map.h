@@ -11,6 +11,9 @@
  * limit on it, or on file sizes) has no room for `least`, or another -errno. */
 int os_map_reserve(size_t most, size_t least, void **base, size_t *size);
 
+/* Asks for huge pages there, where the kernel offers them for shared memory. */
+void os_map_use_huge_pages(void *base, size_t size);
+
 /* Undoes os_map_reserve. */
 void os_map_unreserve(void *base, size_t size);
 
