@@ -589,8 +589,11 @@ static void *attach_and_close(void *name)
 {
     for (int i = 0; i < 2000; i++) {
         mproc_shared_memory *memory;
-        if (mproc_shared_memory_attach(&memory, name) != 0 || mproc_shared_memory_size(memory) != SIZE)
+        int err = mproc_shared_memory_attach(&memory, name);
+        if (err != 0 || mproc_shared_memory_size(memory) != SIZE) {
+            printf("round %d: %s\n", i, mproc_strerror(err));
             return name;
+        }
         contested = memory;
         if (mproc_shared_memory_close(memory) == 0)
             closed++;
@@ -605,9 +608,10 @@ static void threads_close_each_handle_once(void **state)
     (void)state;
     enum { THREADS = 4 };
     pthread_t threads[THREADS];
-    mproc_shared_memory *memory = create(own_name(), SIZE);
+    const char *name = own_name(); /* once: it is written anew at each call */
+    mproc_shared_memory *memory = create(name, SIZE);
     for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, attach_and_close, (void *)own_name()), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, attach_and_close, (void *)(uintptr_t)name), 0);
     for (int i = 0; i < THREADS; i++) {
         void *failed;
         pthread_join(threads[i], &failed);
