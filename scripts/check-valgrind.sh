@@ -9,7 +9,7 @@ tests="heap:freed_memory_is_used_again_before_new_pages heap:children_see_the_sa
     map_serial:a_failed_item_says_its_code_and_message use_serial:the_plain_function_refuses_other_sizes
     registry_threads:a_shared_library_brings_its_tasks cpu:version_1_quotas_count
     memory:realloc_keeps_what_the_block_held family:what_was_published_stays
-    memory:debug_mode_reports_what_is_damaged locks_processes:a_lock_lets_one_in_at_a_time
+    memory:alignments_are_kept locks_processes:a_lock_lets_one_in_at_a_time
     locks_threads:a_recursive_lock_counts_and_belongs_to_its_holder counts_threads:a_barrier_counts_its_parties
     shared_memory:memory_survives_its_name texts:outcomes_are_put_into_words"
 

@@ -14,10 +14,10 @@
  *
  * DEATH. Whoever holds, waits or is in the middle of a call may be killed at any instruction. What it held is passed
  * on: the next one to acquire a lock gets it with MPROC_E_OWNER_DIED and knows that the data may be half changed; units
- * of a semaphore come back; a barrier is broken for all. Who waits learns of it within a tenth of a second, on Linux 5.16
- * and newer mostly at once. That long at most it takes, too, until a wake-up that was on its way to or from a thread that
- * was killed reaches another one. The holder is a thread: one that ends without releasing has died,
- * even if its process lives on. (Only semaphores count by process.)
+ * of a semaphore come back; a barrier is broken for all. Who waits learns of it within a tenth of a second, on
+ * Linux 5.16 and newer mostly at once. That long at most it takes, too, until a wake-up that was on its way to or from
+ * a thread that was killed reaches another one. The holder is a thread: one that ends without releasing has died, even
+ * if its process lives on. (Only semaphores count by process.)
  *
  * COMMON TO ALL CALLS. `timeout` is in nanoseconds from now on, 0 polls, MPROC_FOREVER waits without limit
  * (mproc/time.h). They may be called from any thread and in a forked child, where the caller is a new thread that holds

@@ -40,23 +40,33 @@ static enum verdict judge_one(struct region *region, uint32_t place, struct memb
     return process == place && atomic_load(&member->disowned) == use ? LIVES : THREAD_ENDED;
 }
 
+static bool judge_place(struct region *region, uint32_t place)
+{
+    struct member *member = &region->geometry.members[place];
+    uint64_t use = atomic_load(&member->use);
+    enum verdict verdict = judge_one(region, place, member, use);
+    atomic_store(&member->judged, use);
+    atomic_store(&member->verdict, verdict);
+    return verdict != LIVES;
+}
+
 /* Places that stand for processes come first: if one of them is found ended, then all its threads are marked already,
- * and the second pass finds them so. Returns true if anyone has ended. */
+ * and the second pass finds them so. The first pass says of all others that they live, in place of what was said of
+ * earlier uses: one may be joining just now, and look like none of the two kinds in its turn. Returns true if anyone
+ * has ended. */
 static bool judge(struct region *region, uint32_t end)
 {
     bool any = false;
-    for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t place = 1; place < end; place++) {
-            struct member *member = &region->geometry.members[place];
-            if ((atomic_load(&member->process) == place) != (pass == 0))
-                continue;
-            uint64_t use = atomic_load(&member->use);
-            enum verdict verdict = judge_one(region, place, member, use);
-            atomic_store(&member->judged, use);
-            atomic_store(&member->verdict, verdict);
-            any |= verdict != LIVES;
-        }
+    for (uint32_t place = 1; place < end; place++) {
+        struct member *member = &region->geometry.members[place];
+        if (atomic_load(&member->process) == place)
+            any |= judge_place(region, place);
+        else
+            atomic_store(&member->verdict, LIVES);
     }
+    for (uint32_t place = 1; place < end; place++)
+        if (atomic_load(&region->geometry.members[place].process) != place)
+            any |= judge_place(region, place);
     return any;
 }
 
