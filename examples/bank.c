@@ -5,6 +5,7 @@
  */
 #include <mproc.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +33,20 @@ struct transfer {
     bool is_deadly;
 };
 
+/* A kill may come between any two instructions. What was written before this line is then there before anything that is
+ * written after it; otherwise the compiler might do it in another order. */
+static void in_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* The lock's last holder died. If it was in the middle of a transfer, that is undone. */
 static void repair(struct bank *bank)
 {
     if (bank->before.valid) {
         bank->cents[bank->before.from] = bank->before.from_cents;
         bank->cents[bank->before.to] = bank->before.to_cents;
+        in_order();
         bank->before.valid = false;
     }
     bank->repairs++;
@@ -56,12 +65,15 @@ static int carry_out(const struct transfer *transfer, long *left)
     bank->before.from_cents = bank->cents[transfer->from];
     bank->before.to = transfer->to;
     bank->before.to_cents = bank->cents[transfer->to];
-    __atomic_store_n(&bank->before.valid, true, __ATOMIC_RELEASE); /* not before the rest */
+    in_order();
+    bank->before.valid = true;
+    in_order();
     bank->cents[transfer->from] -= transfer->cents;
     if (transfer->is_deadly)
         kill(getpid(), SIGKILL); /* in the worst moment */
     bank->cents[transfer->to] += transfer->cents;
-    __atomic_store_n(&bank->before.valid, false, __ATOMIC_RELEASE);
+    in_order();
+    bank->before.valid = false;
     *left = bank->cents[transfer->from];
     return mproc_lock_release(&bank->lock);
 }

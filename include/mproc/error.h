@@ -46,7 +46,9 @@
       "the bounded semaphore has all its units already: release only what was acquired")                               \
     X(MPROC_E_BROKEN_BARRIER, -4113,                                                                                   \
       "the barrier is broken: a party died or gave up, its action failed, or it was aborted or reset; use "            \
-      "mproc_barrier_reset to begin anew")
+      "mproc_barrier_reset to begin anew")                                                                             \
+    X(MPROC_E_NOT_INITIALISED, -4114,                                                                                  \
+      "the object was not initialised: call its init function, or, where all zeroes are ready for use, zero it")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

@@ -71,7 +71,9 @@ MPROC_API void *mproc_aligned_alloc(size_t alignment, size_t size);
  *
  * - `block`: what one of the calls above returned; or NULL, which does nothing.
  *
- * Blocks of 64 MiB and more go back to the kernel at once; smaller ones are used again before new memory is.
+ * Blocks of 64 MiB and more go back to the kernel at once; smaller ones are used again before new memory is. A block of
+ * up to 32 KiB goes back to the thread that allocated it, to be used again by that one, or by others when it has ended
+ * or has no more blocks in the span and next allocates.
  * Returns 0, or
  * - `MPROC_E_NOT_ALLOCATED`: it is not a block of the heap, or is freed already. Nothing was changed.
  *
@@ -93,26 +95,41 @@ MPROC_API bool mproc_is_shared(const void *address);
  * the family next needs some, or asks for statistics. Since 0.1. */
 MPROC_API void *mproc_alloc_owned(size_t size);
 
+#ifndef __cplusplus
+/** mproc_publish(&list->first, node) stores a block's address where others will find it, and gives the block to the
+ * family. A macro over mproc_publish_at that has the compiler check the types. Since 0.1. */
+#define mproc_publish(where, block) mproc_publish_at((where), ((void)sizeof(*(where) = (block)), (block)))
+#endif
+
 /** Stores a block's address where others will find it, and gives the block to the family, in one step: a process that
  * is killed in the middle of the call has either done both or neither.
  *
- * - `where`: address of a pointer in the heap; or NULL, to give the block to the family without storing its address.
+ * - `where`: address of a pointer in the heap.
  * - `block`: a block of the heap, from mproc_alloc_owned.
  *
  * If others can change *where, caller and they do so under a lock of mproc's; then it is one step also for the one that
  * is told MPROC_E_OWNER_DIED by that lock.
  * Returns 0, or
- * - `-EINVAL`: `where` does not lie in the heap
+ * - `-EINVAL`: `where` is NULL, does not lie in the heap, or is not aligned as pointers are
  * - `MPROC_E_NOT_ALLOCATED`: it is no block
  * - `-ENOMEM`: the calling thread could not be registered with the heap
  *
  * Since 0.1. */
-MPROC_API int mproc_publish(void *where, void *block);
+MPROC_API int mproc_publish_at(void *where, void *block);
+
+/** Gives a block of mproc_alloc_owned to the family, without storing its address anywhere.
+ *
+ * Returns 0, or MPROC_E_NOT_ALLOCATED. Since 0.1. */
+MPROC_API int mproc_disown(void *block);
 
 /** Limits the heap, for the whole family.
  *
  * - `bytes`: how much memory it may span, rounded up to 64 KiB; 0 for as much as was reserved. What lies beyond the
  *   limit stays until it is freed.
+ *
+ * Small blocks come from spans of 64 KiB (sizes up to 1 KiB) or 256 KiB (up to 32 KiB), which each thread has for each
+ * of 40 sizes that it uses; larger ones are rounded up to 64 KiB. So a limit should be some megabytes for each thread,
+ * and more than what is to be in it.
  *
  * Returns 0, or -ENOMEM if there is no room for a heap at all. Since 0.1. */
 MPROC_API int mproc_heap_set_limit(size_t bytes);
@@ -124,7 +141,7 @@ struct mproc_heap_statistics {
     size_t limit;         /**< bytes that may be used */
     size_t bytes_in_use;  /**< bytes in blocks, as mproc_usable_size counts them */
     size_t blocks_in_use; /**< number of blocks */
-    size_t high_water;    /**< the most bytes that the heap ever spanned; beyond, no memory was ever touched */
+    size_t high_water;    /**< the most bytes that the heap ever spanned, with gaps; beyond, no memory was touched */
     size_t processes;     /**< processes of the family that have used the heap and are alive */
 };
 

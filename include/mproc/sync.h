@@ -28,8 +28,9 @@
  * - `-EINTR`: a signal handler ran while the caller slept; nothing was acquired. (Handlers installed with SA_RESTART
  * may let the wait go on)
  * - `-ENOMEM`: the calling thread could not be registered with the heap: no memory, or 65,534 threads are
- * and all return
- * - `-EINVAL`: the object is NULL, or was not initialised
+ * and all that return an error code return
+ * - `-EINVAL`: the object is NULL
+ * - `MPROC_E_NOT_INITIALISED`: it was not initialised, or not zeroed, as far as that can be seen
  *
  * PROGRESS. Acquiring what is free, and releasing, takes no system call and is lock-free for locks, recursive locks and
  * events. Semaphores, barriers and reader-writer locks guard their own few words with a lock inside; a process that is
@@ -185,8 +186,8 @@ MPROC_API int mproc_semaphore_value(mproc_semaphore *semaphore);
 /** Number of units that the calling process holds, or a negative error. Since 0.1. */
 MPROC_API int mproc_semaphore_held(mproc_semaphore *semaphore);
 
-/** Frees what a semaphore that many processes hold units of has allocated. Its memory is the caller's. Nobody may use
- * it during the call or afterwards. Returns 0 or -EINVAL. Since 0.1. */
+/** Frees what a semaphore has allocated in the heap, which it has if more than four processes at a time held units of
+ * it. Its memory is the caller's. Nobody may use it during the call or afterwards. Returns 0 or -EINVAL. Since 0.1. */
 MPROC_API int mproc_semaphore_destroy(mproc_semaphore *semaphore);
 
 /* ---- condition ---- */
@@ -195,9 +196,10 @@ MPROC_API int mproc_semaphore_destroy(mproc_semaphore *semaphore);
  * when the call returns, whatever it returns but -EINVAL, -ENOMEM and MPROC_E_NOT_OWNER, which come before it is
  * released.
  *
- * A wait may end without cause after some thread was killed. So what was waited for is to be looked at again, in a
- * loop, or by mproc_condition_wait_for. A notification whose receiver was killed goes to another one that was waiting.
- * Returns 0 when notified, or
+ * As long as the lock is not marked consistent after a death, MPROC_E_OWNER_DIED comes in place of what the call would
+ * return otherwise. A wait may end without cause after some thread was killed. So what was waited for is to be looked
+ * at again, in a loop, or by mproc_condition_wait_for. A notification whose receiver was killed goes to another one
+ * that was waiting. Returns 0 when notified, or
  * - `MPROC_E_OWNER_DIED`: the lock's holder died; the lock is held, as in mproc_lock_acquire
  * - `MPROC_E_NOT_OWNER`: the calling thread does not hold the lock
  * - what all return that wait
@@ -260,7 +262,8 @@ MPROC_API int mproc_barrier_init_action(mproc_barrier *barrier, int parties, int
  * Returns a number from 0 to parties - 1, a different one for each; or
  * - `MPROC_E_BROKEN_BARRIER`: a party died while it waited, or gave up, or the barrier was aborted or reset, or its
  *   action failed
- * - `-ETIMEDOUT`: the time is up; the barrier is then broken for all others, as in Python
+ * - `-ETIMEDOUT`: the time is up, which with a timeout of 0 it is at once; the barrier is then broken for all others,
+ * as in Python
  * - `-EINTR`: the caller is not counted as arrived; it may call again
  * - `-ENOMEM`, `-EINVAL`
  *
@@ -276,7 +279,7 @@ MPROC_API int mproc_barrier_wait(mproc_barrier *barrier, int64_t timeout);
  * Since 0.1. */
 MPROC_API int mproc_barrier_attend(mproc_barrier *barrier);
 
-/** Takes mproc_barrier_attend back. Returns 0 or an error. Since 0.1. */
+/** Takes mproc_barrier_attend back, if there was one. Returns 0 or an error. Since 0.1. */
 MPROC_API int mproc_barrier_leave(mproc_barrier *barrier);
 
 /** Breaks the barrier: all that wait, and all that come, get MPROC_E_BROKEN_BARRIER until mproc_barrier_reset. Returns

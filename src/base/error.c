@@ -40,7 +40,7 @@ enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
     X(EPIPE, "the other side is gone")                                                                                 \
     X(EDEADLK, "the call would wait for itself")                                                                       \
     X(ENOSYS, "the kernel lacks a call that mproc needs: Linux 5.4 or newer is required")                              \
-    X(EOVERFLOW, "more bytes than the address space holds")                                                            \
+    X(EOVERFLOW, "a number or a size is larger than can be counted")                                                   \
     X(ETIMEDOUT, "timed out")
 
 static const struct {

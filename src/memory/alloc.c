@@ -195,24 +195,42 @@ bool mproc_is_shared(const void *address)
 }
 
 /* A thread says what it is about to do, so that whoever finds it dead can tell by *where whether it had been done. */
-int mproc_publish(void *where, void *address)
+int mproc_publish_at(void *where, void *address)
 {
     struct region *region = region_existing();
     struct block block;
     size_t size;
-    if (where && !mproc_is_shared(where))
+    if (!where || !mproc_is_shared(where) || (uintptr_t)where % sizeof(void *) != 0)
         return -EINVAL;
     if (!address || !find(address, &block, &size, "mproc_publish"))
         return MPROC_E_NOT_ALLOCATED;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
-    if (where) {
-        atomic_store(&self->publishing_at, where);
-        atomic_store(&self->publishing, (uintptr_t)address | (atomic_load(&self->use) & 15));
-        atomic_store((_Atomic(void *) *)where, address);
-    }
+    atomic_store(&self->publishing_at, where);
+    atomic_store(&self->publishing, (uintptr_t)address | (atomic_load(&self->use) & 15));
+    atomic_store((_Atomic(void *) *)where, address);
     int err = publish_block(region, address);
     atomic_store(&self->publishing, 0);
     return err;
+}
+
+int mproc_disown(void *address)
+{
+    struct block block;
+    size_t size;
+    if (!address || !find(address, &block, &size, "mproc_disown"))
+        return MPROC_E_NOT_ALLOCATED;
+    return publish_block(region_existing(), address);
+}
+
+bool memory_is_block(const void *address, size_t size)
+{
+    struct region *region = region_existing();
+    struct block block;
+    if (!region)
+        return false;
+    if (region->geometry.debug)
+        return debug_finds(region, address, &block) && debug_size(address) >= size;
+    return block_find(region, address, &block) && block.size >= size;
 }

@@ -97,12 +97,22 @@ static bool is_within(struct region *region, const void *address)
            at < region->geometry.base + region->geometry.size;
 }
 
+static bool is_known(struct region *region, const void *address)
+{
+    return region && is_within(region, address) && (uintptr_t)address % 16 == 0 && region_unit_of(region, address) != 0;
+}
+
+bool debug_finds(struct region *region, const void *address, struct block *block)
+{
+    return is_known(region, address) && head_of(address)->state == HEAD_IN_USE &&
+           block_find(region, (const char *)address - head_of(address)->front, block);
+}
+
 bool debug_undress(struct region *region, const void *address, struct block *block, const char *caller)
 {
-    bool known =
-        region && is_within(region, address) && (uintptr_t)address % 16 == 0 && region_unit_of(region, address) != 0;
+    bool known = is_known(region, address);
     const struct head *head = head_of(address);
-    if (known && head->state == HEAD_IN_USE && block_find(region, (const char *)address - head->front, block))
+    if (debug_finds(region, address, block))
         return true;
     if (known && head->state == HEAD_FREED)
         fprintf(stderr,

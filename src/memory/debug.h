@@ -14,7 +14,10 @@ enum { DEBUG_GUARD = 16 };
 /* Turns a block of the heap into the program's part, of `size` bytes. */
 void *debug_dress(void *block, size_t block_size, size_t front, size_t size);
 
-/* The block that a program's part lies in; false, after a report, if there is none or it is freed. `caller` names the
+/* The block that a program's part lies in; false if there is none or it is freed. */
+bool debug_finds(struct region *region, const void *address, struct block *block);
+
+/* The same; false after a report, if there is none or it is freed. `caller` names the
  * call in the report. */
 bool debug_undress(struct region *region, const void *address, struct block *block, const char *caller);
 

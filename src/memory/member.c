@@ -170,6 +170,15 @@ bool member_is_alive(member_id id)
     return alive && atomic_load(&member->use) == use && atomic_load(&member->swept) < use;
 }
 
+bool member_was_ever(member_id id)
+{
+    struct region *region = region_existing();
+    uint32_t place = member_place(id);
+    uint64_t use = id >> MEMBER_USE_SHIFT;
+    return region && place > 0 && place < atomic_load(&region->members_used) && use > 0 &&
+           use <= atomic_load(&member_at(place)->use);
+}
+
 static bool has_living(member_id process_id, bool lodgers_too)
 {
     uint32_t place = member_place(process_id);

@@ -93,6 +93,9 @@ static inline uint32_t member_place(member_id id)
     return (uint32_t)(id >> MEMBER_PLACE_SHIFT & MEMBER_PLACE_MASK);
 }
 
+/* False if no thread ever had that id: what looks like one is something else. */
+bool member_was_ever(member_id id);
+
 /* False if the thread of that id has ended. Takes no system call. */
 bool member_is_alive(member_id id);
 

@@ -2,6 +2,7 @@
 #ifndef MEMORY_PUBLISH_H
 #define MEMORY_PUBLISH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct region;
@@ -9,6 +10,9 @@ struct region;
 /* From now on the block that the program knows by that address belongs to the family. Returns 0, or
  * MPROC_E_NOT_ALLOCATED. */
 int publish_block(struct region *region, const void *address);
+
+/* True if the program knows a block of at least that size by that address. Reports nothing. */
+bool memory_is_block(const void *address, size_t size);
 
 /* As mproc_aligned_alloc, but that the block belongs to the calling process until it is published. */
 void *memory_allocate_owned(size_t alignment, size_t size);

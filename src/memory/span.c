@@ -247,8 +247,22 @@ static void reclaim_ring(struct region *region, struct member *self, unsigned si
     cache->cursor = 0;
 }
 
+/* Spans of ended threads that hold no block any more are adopted, as nobody else may give them back. */
+static void adopt_empty(struct region *region, struct member *self)
+{
+    uint32_t end = atomic_load_explicit(&region->used_end, memory_order_relaxed);
+    if (!atomic_load_explicit(&region->orphans, memory_order_relaxed))
+        return;
+    for (uint32_t unit = region->geometry.first_unit; unit < end; unit++) {
+        uint64_t word = atomic_load_explicit(&region->table[unit], memory_order_acquire);
+        if (unit_state(word) == UNIT_SPAN && (word & UNIT_ORPHAN) && span_count(region, unit, word) == 0)
+            adopt(region, self, unit_class(word), unit);
+    }
+}
+
 void span_reclaim(struct member *self)
 {
+    adopt_empty(region_existing(), self);
     for (unsigned size_class = 0; size_class < SPAN_CLASSES; size_class++)
         reclaim_ring(region_existing(), self, size_class);
     self->fresh_spans = 0;

@@ -286,7 +286,7 @@ int mproc_barrier_wait(mproc_barrier *barrier, int64_t timeout)
 {
     struct barrier *it = of(barrier);
     if (!it)
-        return -EINVAL;
+        return barrier ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -357,7 +357,7 @@ static int inside(mproc_barrier *barrier, int (*call)(struct barrier *, member_i
 {
     struct barrier *it = of(barrier);
     if (!it)
-        return -EINVAL;
+        return barrier ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -401,7 +401,7 @@ int mproc_barrier_destroy(mproc_barrier *barrier)
 {
     struct barrier *it = of(barrier);
     if (!it)
-        return -EINVAL;
+        return barrier ? MPROC_E_NOT_INITIALISED : -EINVAL;
     it->initialised = 0;
     holders_destroy(&it->entries);
     return 0;

@@ -37,7 +37,7 @@ static struct holder *grow(_Atomic(void *) *end)
         return NULL;
     memset(piece, 0, sizeof *piece);
     if (shared)
-        mproc_publish(end, piece);
+        mproc_publish_at(end, piece);
     else
         atomic_store(end, piece);
     return &piece->entries[0];

@@ -19,11 +19,15 @@ static _Atomic uint32_t *low_half(lock_word *lock)
     return (_Atomic uint32_t *)(void *)lock;
 }
 
-/* Takes the lock if it is free or its owner is dead; `seen` is what it holds, and is loaded anew on failure. `flag`:
- * LOCK_SLEEPERS if others may sleep whom nobody else would wake. */
+/* Takes the lock if it is free or its owner is dead, or finds that it is no lock; `seen` is what it holds, and is
+ * loaded anew on failure. `flag`: LOCK_SLEEPERS if others may sleep whom nobody else would wake. */
 static bool take(lock_word *lock, member_id self, uint64_t *seen, uint64_t flag, int *result)
 {
     member_id owner = *seen & ~MEMBER_FLAGS;
+    if (owner != 0 && !member_was_ever(owner)) {
+        *result = MPROC_E_NOT_INITIALISED;
+        return true;
+    }
     if (owner != 0 && member_is_alive(owner))
         return false;
     if (owner != 0) /* before the lock is taken, so that it is done under the lock whoever dies */
@@ -114,6 +118,8 @@ int lock_word_release_slowly(lock_word *lock)
         member_id owner = seen & ~MEMBER_FLAGS;
         if (owner == 0)
             return MPROC_E_NOT_LOCKED;
+        if (!member_was_ever(owner))
+            return MPROC_E_NOT_INITIALISED;
         free = (seen & LOCK_INCONSISTENT) | (member_is_alive(owner) ? 0 : LOCK_INCONSISTENT);
     } while (!atomic_compare_exchange_weak_explicit(lock, &seen, free, memory_order_release, memory_order_relaxed));
     if (seen & LOCK_SLEEPERS)
@@ -138,5 +144,5 @@ int lock_word_mark_consistent(lock_word *lock, member_id self)
 pid_t lock_word_owner(lock_word *lock)
 {
     member_id owner = lock_word_holder(lock);
-    return owner && region_existing() && member_is_alive(owner) ? member_pid(owner) : 0;
+    return owner && member_was_ever(owner) && member_is_alive(owner) ? member_pid(owner) : 0;
 }

@@ -20,7 +20,7 @@
 
 typedef _Atomic uint64_t lock_word;
 
-/* Returns 0, MPROC_E_OWNER_DIED (held), -ETIMEDOUT or -EINTR. */
+/* Returns 0, MPROC_E_OWNER_DIED (held), MPROC_E_NOT_INITIALISED, -ETIMEDOUT or -EINTR. */
 int lock_word_acquire_slowly(lock_word *lock, member_id self, int64_t deadline);
 
 /* The same, whatever signals come, and without limit. Returns 0 or MPROC_E_OWNER_DIED. */

@@ -4,6 +4,7 @@
  * that thread dies, gives up or is stopped, somebody else takes it.
  */
 #include "memory/member.h"
+#include "memory/publish.h"
 #include "memory/region.h"
 #include "memory/sweep.h"
 #include "os/futex.h"
@@ -30,6 +31,15 @@ _Static_assert(sizeof(mproc_rwlock) >= sizeof(struct rwlock), "it fits");
 static struct rwlock *of(mproc_rwlock *lock)
 {
     return (struct rwlock *)(void *)lock;
+}
+
+/* Memory that was never zeroed has something else where the list of readers goes on. */
+static int check(mproc_rwlock *lock)
+{
+    if (!lock)
+        return -EINVAL;
+    void *more = atomic_load(&of(lock)->readers.more);
+    return more && !memory_is_block(more, sizeof(struct more_holders)) ? MPROC_E_NOT_INITIALISED : 0;
 }
 
 static void enter_surely(struct rwlock *it, member_id self)
@@ -148,8 +158,9 @@ static int sleep_outside(struct rwlock *it, member_id self, int64_t deadline)
 
 static int acquire(mproc_rwlock *lock, int64_t timeout, int (*try)(struct rwlock *, member_id))
 {
-    if (!lock)
-        return -EINVAL;
+    int wrong = check(lock);
+    if (wrong)
+        return wrong;
     struct rwlock *it = of(lock);
     struct member *self = member_self();
     if (!self)
@@ -186,8 +197,9 @@ int mproc_rwlock_acquire_write(mproc_rwlock *lock, int64_t timeout)
 
 int mproc_rwlock_release(mproc_rwlock *lock)
 {
-    if (!lock)
-        return -EINVAL;
+    int wrong = check(lock);
+    if (wrong)
+        return wrong;
     struct rwlock *it = of(lock);
     struct member *self = member_self();
     if (!self)
@@ -207,8 +219,9 @@ int mproc_rwlock_release(mproc_rwlock *lock)
 
 int mproc_rwlock_mark_consistent(mproc_rwlock *lock)
 {
-    if (!lock)
-        return -EINVAL;
+    int wrong = check(lock);
+    if (wrong)
+        return wrong;
     struct rwlock *it = of(lock);
     struct member *self = member_self();
     if (!self)
@@ -225,8 +238,9 @@ int mproc_rwlock_mark_consistent(mproc_rwlock *lock)
 
 int mproc_rwlock_destroy(mproc_rwlock *lock)
 {
-    if (!lock)
-        return -EINVAL;
+    int wrong = check(lock);
+    if (wrong)
+        return wrong;
     holders_destroy(&of(lock)->readers);
     return 0;
 }

@@ -156,7 +156,7 @@ int mproc_semaphore_acquire(mproc_semaphore *semaphore, int64_t timeout)
 {
     struct semaphore *it = of(semaphore);
     if (!it)
-        return -EINVAL;
+        return semaphore ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -209,7 +209,7 @@ int mproc_semaphore_release(mproc_semaphore *semaphore)
 {
     struct semaphore *it = of(semaphore);
     if (!it)
-        return -EINVAL;
+        return semaphore ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -223,7 +223,7 @@ int mproc_semaphore_value(mproc_semaphore *semaphore)
 {
     struct semaphore *it = of(semaphore);
     if (!it)
-        return -EINVAL;
+        return semaphore ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -238,7 +238,7 @@ int mproc_semaphore_held(mproc_semaphore *semaphore)
 {
     struct semaphore *it = of(semaphore);
     if (!it)
-        return -EINVAL;
+        return semaphore ? MPROC_E_NOT_INITIALISED : -EINVAL;
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
@@ -253,7 +253,7 @@ int mproc_semaphore_destroy(mproc_semaphore *semaphore)
 {
     struct semaphore *it = of(semaphore);
     if (!it)
-        return -EINVAL;
+        return semaphore ? MPROC_E_NOT_INITIALISED : -EINVAL;
     it->kind = NOT_INITIALISED;
     holders_destroy(&it->holders);
     return 0;

@@ -32,7 +32,7 @@ void *mproc_value_allocate(size_t count, size_t size)
     memset(value, 0, sizeof *value + bytes);
     value->magic = VALUE_MAGIC;
     value->count = count;
-    mproc_publish(NULL, value);
+    mproc_disown(value);
     return value + 1;
 }
 
@@ -42,7 +42,7 @@ static struct value *of(const void *elements)
     if (address < sizeof(struct value) || address % 64 != 0)
         return NULL;
     struct value *value = (struct value *)(address - sizeof(struct value));
-    return mproc_usable_size(value) >= sizeof *value && value->magic == VALUE_MAGIC ? value : NULL;
+    return memory_is_block(value, sizeof *value) && value->magic == VALUE_MAGIC ? value : NULL;
 }
 
 mproc_rlock *mproc_value_lock(const void *elements)
@@ -59,10 +59,9 @@ size_t mproc_value_count(const void *elements)
 
 int mproc_value_free(void *elements)
 {
-    struct value *value = of(elements);
     if (!elements)
         return 0;
-    if (!value)
-        return MPROC_E_NOT_ALLOCATED;
-    return mproc_free(value);
+    if (!of(elements) && memory_is_block(elements, 0))
+        return MPROC_E_NOT_ALLOCATED; /* a block, but none with a lock */
+    return mproc_free((void *)((uintptr_t)elements - sizeof(struct value)));
 }

@@ -403,15 +403,15 @@ static void what_is_not_initialised_is_refused(void **state)
 {
     (void)state;
     begin();
-    assert_int_equal(mproc_semaphore_acquire(&shared->semaphore, 0), -EINVAL);
-    assert_int_equal(mproc_semaphore_release(&shared->semaphore), -EINVAL);
+    assert_int_equal(mproc_semaphore_acquire(&shared->semaphore, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_semaphore_release(&shared->semaphore), MPROC_E_NOT_INITIALISED);
     assert_int_equal(mproc_semaphore_value(NULL), -EINVAL);
     assert_int_equal(mproc_semaphore_held(NULL), -EINVAL);
     assert_int_equal(mproc_semaphore_destroy(NULL), -EINVAL);
     assert_int_equal(mproc_semaphore_init(NULL, 1), -EINVAL);
     assert_int_equal(mproc_semaphore_init(&shared->semaphore, -1), -EINVAL);
-    assert_int_equal(mproc_barrier_wait(&shared->barrier, 0), -EINVAL);
-    assert_int_equal(mproc_barrier_abort(&shared->barrier), -EINVAL);
+    assert_int_equal(mproc_barrier_wait(&shared->barrier, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_barrier_abort(&shared->barrier), MPROC_E_NOT_INITIALISED);
     assert_int_equal(mproc_barrier_reset(NULL), -EINVAL);
     assert_int_equal(mproc_barrier_attend(NULL), -EINVAL);
     assert_int_equal(mproc_barrier_leave(NULL), -EINVAL);

@@ -395,6 +395,23 @@ static void null_is_refused(void **state)
     assert_int_equal(mproc_rwlock_destroy(NULL), -EINVAL);
 }
 
+static void memory_that_was_not_zeroed_is_no_lock(void **state)
+{
+    (void)state;
+    begin();
+    memset(shared, 0x5a, sizeof *shared);
+    assert_int_equal(mproc_lock_acquire(&shared->lock, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_lock_release(&shared->lock), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_lock_owner(&shared->lock), 0);
+    assert_int_equal(mproc_rlock_acquire(&shared->rlock, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, 0), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_rwlock_release(&shared->rwlock), MPROC_E_NOT_INITIALISED);
+    assert_int_equal(mproc_rwlock_destroy(&shared->rwlock), MPROC_E_NOT_INITIALISED);
+    memset(shared, 0, sizeof *shared);
+    end();
+}
+
 /* No handle and no registration: zeroed memory of any kind will do. */
 static void locks_work_outside_the_heap(void **state)
 {
@@ -419,6 +436,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(dead_readers_and_writers_hold_nobody_up),
     cmocka_unit_test(a_stopped_writer_that_waits_holds_nobody_up),
     cmocka_unit_test(null_is_refused),
+    cmocka_unit_test(memory_that_was_not_zeroed_is_no_lock),
     cmocka_unit_test(locks_work_outside_the_heap),
 };
 

@@ -101,6 +101,31 @@ static void what_a_dead_process_owned_is_swept_and_used_again(void **state)
     mproc_free(mine);
 }
 
+enum { ORPHANS = 40000 };
+
+static void allocate_orphans(void *blocks)
+{
+    for (int i = 0; i < ORPHANS; i++)
+        ((void **)blocks)[i] = mproc_alloc(240);
+}
+
+/* However often it was swept in between. */
+static void what_dead_processes_allocated_serves_other_sizes_once_it_is_freed(void **state)
+{
+    (void)state;
+    assert_int_equal(mproc_heap_set_limit((size_t)16 << 20), 0);
+    void **blocks = mproc_alloc(ORPHANS * sizeof *blocks);
+    assert_int_equal(in_child(allocate_orphans, blocks), 0);
+    assert_true(in_use() > (size_t)9 << 20);
+    for (int i = 0; i < ORPHANS; i++)
+        assert_int_equal(mproc_free(blocks[i]), 0);
+    void *large = mproc_alloc((size_t)12 << 20);
+    assert_non_null(large);
+    assert_int_equal(mproc_free(large), 0);
+    assert_int_equal(mproc_free(blocks), 0);
+    assert_int_equal(mproc_heap_set_limit(0), 0);
+}
+
 struct slots {
     void *slot[SIZES];
 };
@@ -113,7 +138,7 @@ static void publish_and_die(void *argument)
         *block = (char)i;
         if (i % 2 == 0 && mproc_publish(&slots->slot[i], block) != 0)
             _exit(1);
-        if (i % 2 == 1 && mproc_publish(NULL, mproc_realloc(block, sizes[i] + 1)) != 0)
+        if (i % 2 == 1 && mproc_disown(mproc_realloc(block, sizes[i] + 1)) != 0)
             _exit(1);
     }
     raise(SIGKILL);
@@ -133,6 +158,8 @@ static void what_was_published_stays(void **state)
     }
     void *local;
     assert_int_equal(mproc_publish(&local, slots), -EINVAL);
+    assert_int_equal(mproc_publish_at(NULL, slots), -EINVAL);
+    assert_int_equal(mproc_publish_at((char *)slots + 3, slots), -EINVAL);
     mproc_free(slots);
     harness_leaves_memory(); /* the other half was published with nobody to know where: it stays, as it should */
 }
@@ -375,6 +402,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_process_sees_and_frees),
     cmocka_unit_test(blocks_outlive_the_process_that_allocated_them),
     cmocka_unit_test(what_a_dead_process_owned_is_swept_and_used_again),
+    cmocka_unit_test(what_dead_processes_allocated_serves_other_sizes_once_it_is_freed),
     cmocka_unit_test(what_was_published_stays),
     cmocka_unit_test(spans_of_ended_threads_are_used_again),
     cmocka_unit_test(places_of_ended_processes_are_used_again),

@@ -152,7 +152,7 @@ static void what_is_no_block_is_refused(void **state)
     assert_int_equal(mproc_usable_size(&local), 0);
     assert_int_equal(mproc_heap_check(), 0);
     assert_false(mproc_is_shared(&local));
-    assert_int_equal(mproc_publish(NULL, &local), MPROC_E_NOT_ALLOCATED);
+    assert_int_equal(mproc_disown(&local), MPROC_E_NOT_ALLOCATED);
     char *small = mproc_alloc(64), *large = mproc_alloc(200000);
     char *const wrong[] = {
         (char *)&local, small + 1,     small + 16,          small - 64,
@@ -162,7 +162,7 @@ static void what_is_no_block_is_refused(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(mproc_free(wrong[i]), MPROC_E_NOT_ALLOCATED);
         assert_int_equal(mproc_usable_size(wrong[i]), 0);
-        assert_int_equal(mproc_publish(NULL, wrong[i]), MPROC_E_NOT_ALLOCATED);
+        assert_int_equal(mproc_disown(wrong[i]), MPROC_E_NOT_ALLOCATED);
     }
     assert_int_equal(mproc_free(small), 0);
     assert_int_equal(mproc_free(small), MPROC_E_NOT_ALLOCATED);
@@ -374,7 +374,7 @@ static void debug_mode_reports_what_is_damaged(void **state)
 
 static void own_debugged_and_die(void *where)
 {
-    mproc_publish(where, mproc_alloc_owned(100));
+    mproc_publish_at(where, mproc_alloc_owned(100));
     mproc_alloc_owned(100);
     raise(SIGKILL);
 }
