@@ -48,7 +48,11 @@
       "the barrier is broken: a party died or gave up, its action failed, or it was aborted or reset; use "            \
       "mproc_barrier_reset to begin anew")                                                                             \
     X(MPROC_E_NOT_INITIALISED, -4114,                                                                                  \
-      "the object was not initialised: call its init function, or, where all zeroes are ready for use, zero it")
+      "the object was not initialised: call its init function, or, where all zeroes are ready for use, zero it")       \
+    X(MPROC_E_FAMILY, -4115,                                                                                           \
+      "the program could not join the family that it was started in: the heap's descriptor is closed, its place in "   \
+      "the "                                                                                                           \
+      "address space is taken, or the other program has another version of mproc")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

@@ -122,6 +122,26 @@ MPROC_API int mproc_publish_at(void *where, void *block);
  * Returns 0, or MPROC_E_NOT_ALLOCATED. Since 0.1. */
 MPROC_API int mproc_disown(void *block);
 
+/** Has the program that this process becomes join the family: call it in a forked child, right before exec. The new
+ * program, if it is linked with the same version of mproc, finds the heap at the same address before main begins.
+ *
+ *     pid_t pid = fork();
+ *     if (pid == 0 && mproc_family_keep() == 0)
+ *         execl("./renderer", "renderer", address_in_hexadecimal, (char *)NULL);
+ *
+ * It sets an environment variable, MPROC_FAMILY, so use an exec that passes the environment on; and lets the heap's
+ * descriptor stay open over exec. Without this call, a program that is started by exec is a family of its own.
+ * Not in a signal handler; in a child of a program with threads only if setenv may be called there.
+ * Returns 0, or
+ * - `MPROC_E_FAMILY`: there is no heap, or its descriptor is closed
+ * - `-ENOMEM`
+ *
+ * Since 0.1. */
+MPROC_API int mproc_family_keep(void);
+
+/** 0, or MPROC_E_FAMILY if this program was started to join a family and could not. It has no heap then. Since 0.1. */
+MPROC_API int mproc_family_check(void);
+
 /** Limits the heap, for the whole family.
  *
  * - `bytes`: how much memory it may span, rounded up to 64 KiB; 0 for as much as was reserved. What lies beyond the

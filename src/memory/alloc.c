@@ -5,9 +5,13 @@
 #include "memory/publish.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <mproc/error.h>
 #include <mproc/memory.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ALIGNMENT_LEAST = 16 };
 
@@ -233,4 +237,23 @@ bool memory_is_block(const void *address, size_t size)
     if (region->geometry.debug)
         return debug_finds(region, address, &block) && debug_size(address) >= size;
     return block_find(region, address, &block) && block.size >= size;
+}
+
+int mproc_family_keep(void)
+{
+    char text[16];
+    int fd = region_get() ? region_descriptor() : -1;
+    struct region_geometry geometry;
+    /* The program may have closed it, and opened something else. */
+    if (fd < 0 || pread(fd, &geometry, sizeof geometry, 0) != sizeof geometry || geometry.layout != REGION_LAYOUT ||
+        geometry.base != region_get()->geometry.base || fcntl(fd, F_SETFD, 0) != 0)
+        return MPROC_E_FAMILY;
+    snprintf(text, sizeof text, "%d", fd);
+    return setenv(REGION_VARIABLE, text, 1) == 0 ? 0 : -errno;
+}
+
+int mproc_family_check(void)
+{
+    region_get();
+    return region_join_error();
 }

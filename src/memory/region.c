@@ -5,7 +5,10 @@
 #include "os/map.h"
 #include "os/sanitizer.h"
 
+#include <fcntl.h>
+#include <mproc/error.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define RESERVE_MOST ((size_t)1 << 40)
 #define RESERVE_SANITIZER ((size_t)64 << 30)
@@ -34,6 +37,7 @@ static void format(struct region *region, void *base, size_t size)
     size_t members_at = round_up(sizeof *region + (size_t)units * sizeof region->table[0], sizeof(struct member));
     size_t end = members_at + (size_t)members * sizeof(struct member);
     region->geometry = (struct region_geometry) {
+        .layout = REGION_LAYOUT,
         .base = base,
         .size = size,
         .units = units,
@@ -56,6 +60,38 @@ static size_t reserve_most(void)
     return OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER ? RESERVE_SANITIZER : RESERVE_MOST;
 }
 
+static int descriptor = -1;
+static int join_error;
+
+int region_descriptor(void)
+{
+    return descriptor;
+}
+
+int region_join_error(void)
+{
+    return join_error;
+}
+
+/* The region that this program was started with, if it was. */
+static struct region *join(void)
+{
+    const char *text = secure_getenv(REGION_VARIABLE);
+    if (!text || join_error)
+        return NULL;
+    struct region_geometry geometry;
+    int fd = (int)strtol(text, NULL, 10);
+    unsetenv(REGION_VARIABLE); /* the next program is not to join by accident */
+    if (pread(fd, &geometry, sizeof geometry, 0) != sizeof geometry || geometry.layout != REGION_LAYOUT ||
+        os_map_join(fd, geometry.base, geometry.size) != 0) {
+        join_error = MPROC_E_FAMILY;
+        return NULL;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    descriptor = fd;
+    return (struct region *)(void *)geometry.base;
+}
+
 /* Threads that come at the same time may each reserve one; the first to publish wins, the others unmap theirs. */
 struct region *region_get(void)
 {
@@ -64,10 +100,15 @@ struct region *region_get(void)
         return region;
     void *base;
     size_t size;
-    if (os_map_reserve(reserve_most(), RESERVE_LEAST, &base, &size) != 0)
-        return NULL;
+    int fd;
+    region = join();
+    if (region)
+        atomic_store(&region_the_one, region);
+    if (region || join_error || os_map_reserve(reserve_most(), RESERVE_LEAST, &base, &size, &fd) != 0)
+        return region;
     if (os_map_populate(base, os_page_size()) != 0) {
         os_map_unreserve(base, size);
+        close(fd);
         return NULL;
     }
     if (is_asked_for("MPROC_HEAP_HUGE_PAGES"))
@@ -77,8 +118,10 @@ struct region *region_get(void)
     struct region *expected = NULL;
     if (!atomic_compare_exchange_strong(&region_the_one, &expected, region)) {
         os_map_unreserve(base, size);
+        close(fd);
         return expected;
     }
+    descriptor = fd;
     return region;
 }
 

@@ -7,6 +7,7 @@
 #ifndef MEMORY_REGION_H
 #define MEMORY_REGION_H
 
+#include <mproc/version.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@ struct member;
 
 /* Constant once the region is there. */
 struct region_geometry {
+    uint64_t layout; /* REGION_LAYOUT */
     char *base;
     size_t size;
     uint32_t units;
@@ -38,6 +40,20 @@ struct region {
     _Atomic uint32_t orphans;      /* not 0 if there may be spans whose thread has ended; derived */
     _Alignas(64) _Atomic uint64_t table[]; /* a word for each unit (memory/units.h) */
 };
+
+/* What a program of another version of the library would have otherwise. */
+#define REGION_LAYOUT                                                                                                  \
+    (UINT64_C(0x6d70726f) << 32 | MPROC_VERSION_MAJOR << 24 | MPROC_VERSION_MINOR << 16 |                              \
+     sizeof(struct region_geometry))
+
+/* Descriptor of the region's memory; -1 if there is no region. */
+int region_descriptor(void);
+
+/* 0, or why the program could not join the region that it was started with. */
+int region_join_error(void);
+
+/* Names the descriptor to a program that is to join. */
+#define REGION_VARIABLE "MPROC_FAMILY"
 
 /* The region, reserved if it is not there yet; NULL where there is no address space or no memory for it. */
 struct region *region_get(void);

@@ -5,6 +5,7 @@
 #include "os/sanitizer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -69,7 +70,17 @@ static int memory_file(void)
     return os_fd_above_standard(fd);
 }
 
-int os_map_reserve(size_t most, size_t least, void **base, size_t *size)
+/* To a number that programs do not expect to get, if the limit allows it. */
+static int out_of_the_way(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
+}
+
+int os_map_reserve(size_t most, size_t least, void **base, size_t *size, int *descriptor)
 {
     int fd = memory_file();
     if (fd < 0)
@@ -88,9 +99,25 @@ int os_map_reserve(size_t most, size_t least, void **base, size_t *size)
             break;
         }
     }
-    /* The mapping keeps the memory. A descriptor would only be one more that the program can close, or use up. */
-    close(fd);
+    if (err)
+        close(fd);
+    else
+        *descriptor = out_of_the_way(fd);
     return err;
+}
+
+int os_map_join(int descriptor, void *base, size_t size)
+{
+    void *address =
+        mmap(base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, descriptor, 0);
+    if (address == MAP_FAILED)
+        return -errno;
+    if (address != base) { /* a kernel that does not know the flag */
+        munmap(address, size);
+        return -EEXIST;
+    }
+    madvise(address, size, MADV_DONTDUMP);
+    return 0;
 }
 
 void os_map_use_huge_pages(void *base, size_t size)

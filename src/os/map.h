@@ -7,9 +7,13 @@
 #include <stdint.h>
 
 /* Reserves up to `most` bytes, at least `least`, of zeroed memory shared with children; pages cost nothing until they
- * are touched. Kept out of core dumps. Returns 0 and fills base and size; or -ENOMEM where the address space (or a
- * limit on it, or on file sizes) has no room for `least`, or another -errno. */
-int os_map_reserve(size_t most, size_t least, void **base, size_t *size);
+ * are touched. Kept out of core dumps. Returns 0 and fills base, size, and a close-on-exec descriptor of the memory; or
+ * -ENOMEM where the address space (or a limit on it, or on file sizes) has no room for `least`, or another -errno. */
+int os_map_reserve(size_t most, size_t least, void **base, size_t *size, int *descriptor);
+
+/* Maps memory that another process has reserved, at the address that it has there. Returns 0 or -errno: -EEXIST if
+ * something else is there. */
+int os_map_join(int descriptor, void *base, size_t size);
 
 /* Asks for huge pages there, where the kernel offers them for shared memory. */
 void os_map_use_huge_pages(void *base, size_t size);

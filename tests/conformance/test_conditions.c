@@ -1,5 +1,5 @@
 /* Condition and event, and signals that break waits, for processes and for threads. SPDX-License-Identifier: MIT */
-#include "parties.h"
+#include "locks.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -7,40 +7,6 @@
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
-
-enum { MANY = 4, TIMES = 5000 };
-
-/* In the shared heap, as users would have it. */
-struct shared {
-    mproc_lock lock;
-    mproc_rlock rlock;
-    mproc_condition condition, other;
-    mproc_event event, answer;
-    mproc_rwlock rwlock;
-    long counter, copy;
-    _Atomic int ready, done, inside;
-    int items;
-};
-
-static struct shared *shared;
-
-static void begin(void)
-{
-    shared = mproc_calloc(1, sizeof *shared);
-    assert_non_null(shared);
-}
-
-static void end(void)
-{
-    mproc_rwlock_destroy(&shared->rwlock);
-    assert_int_equal(mproc_free(shared), 0);
-}
-
-static void wait_ready(int count)
-{
-    while (atomic_load(&shared->ready) < count)
-        harness_sleep_ms(1);
-}
 
 /* ---- condition */
 

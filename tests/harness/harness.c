@@ -198,12 +198,12 @@ static int wait_for(pid_t pid, int seconds)
     return ended ? status : -1;
 }
 
-/* The watcher is a subreaper, so whatever the test left comes to it. Gives it a second to vanish, then kills it.
+/* The watcher is a subreaper, so whatever the test left comes to it. Gives it three seconds to vanish, then kills it.
  * Returns how many had to be killed. */
 static int reap_leftovers(FILE *report)
 {
     int children[64], count = 0;
-    double deadline = harness_now() + 1;
+    double deadline = harness_now() + 3;
     for (;;) {
         while (waitpid(-1, NULL, WNOHANG | __WALL) > 0) {
         }

@@ -1,7 +1,7 @@
 /* Runs each test in a process of its own and looks at what it leaves behind. SPDX-License-Identifier: MIT
  *
  * A test is a cmocka test. Around it the harness makes a process, limits its time, and fails it if afterwards there is
- *   - a process that it started, directly or not, more than a second after its own end
+ *   - a process that it started, directly or not, more than three seconds after its own end
  *   - a file descriptor more or less than before
  *   - memory in use in the shared heap that was not before
  *   - a new entry in /dev/shm

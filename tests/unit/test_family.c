@@ -237,6 +237,7 @@ static void many_threads_may_come_and_go_in_a_small_heap(void **state)
 }
 
 struct shared_cell {
+    mproc_lock lock;
     _Atomic(char *) block;
 };
 
@@ -255,6 +256,45 @@ static void a_child_forked_before_the_first_use_shares_the_heap(void **state)
     assert_string_equal(cell->block, "hello");
     assert_int_equal(mproc_free(cell->block), 0);
     munmap(cell, 4096);
+}
+
+/* This program again, with one argument: where to find a block. */
+static void in_another_program(void **state)
+{
+    (void)state;
+    if (OS_ADDRESS_SANITIZER)
+        harness_skip("AddressSanitizer has the heap where another program may have something else");
+    const char *address = getenv("BLOCK");
+    if (address) { /* the other program */
+        struct shared_cell *cell = (struct shared_cell *)strtoull(address, NULL, 16);
+        if (mproc_family_check() != 0 || !mproc_is_shared(cell) || getenv("MPROC_FAMILY") ||
+            mproc_lock_acquire(&cell->lock, 0) != -ETIMEDOUT)
+            _exit(1);
+        allocate_into(cell);
+        _exit(mproc_free(mproc_alloc(100000)) == 0 ? 42 : 2);
+    }
+    struct shared_cell *cell = mproc_calloc(1, sizeof *cell);
+    mproc_lock_acquire(&cell->lock, 0);
+    for (int lost = 0; lost < 2; lost++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            char text[32];
+            snprintf(text, sizeof text, "%llx", (unsigned long long)(uintptr_t)cell);
+            setenv("BLOCK", text, 1);
+            if (mproc_family_keep() != 0)
+                _exit(3);
+            if (lost)
+                close(region_descriptor());
+            harness_restart_with("ANOTHER_PROGRAM", "1");
+        }
+        int status;
+        waitpid(pid, &status, 0);
+        assert_int_equal(WEXITSTATUS(status), lost ? 1 : 42);
+    }
+    assert_string_equal(cell->block, "hello");
+    assert_int_equal(mproc_free(cell->block), 0);
+    assert_int_equal(mproc_lock_release(&cell->lock), 0);
+    assert_int_equal(mproc_free(cell), 0);
 }
 
 static void calloc_much(void *ready)
@@ -408,6 +448,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(places_of_ended_processes_are_used_again),
     cmocka_unit_test(a_child_of_any_fork_is_somebody_else),
     cmocka_unit_test(a_child_forked_before_the_first_use_shares_the_heap),
+    cmocka_unit_test(in_another_program),
     cmocka_unit_test(many_threads_may_come_and_go_in_a_small_heap),
     cmocka_unit_test(a_process_killed_while_it_fills_a_block_leaves_none),
     cmocka_unit_test(memory_that_is_locked_is_not_taken_for_zeroes),

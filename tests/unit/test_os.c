@@ -159,7 +159,8 @@ static void mapped_memory_is_zeroed_shared_and_given_back(void **state)
     (void)state;
     void *base;
     size_t size;
-    assert_int_equal(os_map_reserve((size_t)1 << 30, 1 << 20, &base, &size), 0);
+    int fd;
+    assert_int_equal(os_map_reserve((size_t)1 << 30, 1 << 20, &base, &size, &fd), 0);
     assert_int_equal(size, (size_t)1 << 30);
     char *bytes = base;
     assert_int_equal(bytes[size - 1], 0);
@@ -167,8 +168,12 @@ static void mapped_memory_is_zeroed_shared_and_given_back(void **state)
     memset(bytes, 1, 1 << 20);
     os_map_release(bytes, 1 << 20);
     assert_int_equal(bytes[12345], 0);
+    assert_int_equal(os_map_join(fd, base, size), -EEXIST);
     os_map_unreserve(base, size);
-    assert_int_equal(os_map_reserve((size_t)1 << 62, (size_t)1 << 61, &base, &size), -ENOMEM);
+    assert_int_equal(os_map_join(fd, base, size), 0);
+    os_map_unreserve(base, size);
+    close(fd);
+    assert_int_equal(os_map_reserve((size_t)1 << 62, (size_t)1 << 61, &base, &size, &fd), -ENOMEM);
 }
 
 static const struct CMUnitTest tests[] = {
