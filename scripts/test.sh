@@ -43,7 +43,7 @@ suite() {
 }
 
 mkdir -p build
-suite dev
+suite dev -LE slow
 suite release
 suite clang -LE slow
 suite asan -LE slow
