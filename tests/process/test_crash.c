@@ -349,7 +349,8 @@ static void a_killed_supervisor_ends_maps_that_are_about_to_begin(void **state)
     mproc_pool *pool = open_pool(2);
     int supervisor = supervisor_pid();
     for (int i = 0; i < THREADS; i++) {
-        maps[i] = (struct map_in_thread) { .pool = pool, .n = 20, .milliseconds = 5 };
+        /* So long that none ends before all are there. */
+        maps[i] = (struct map_in_thread) { .pool = pool, .n = 20, .milliseconds = 200 };
         start_map(&maps[i]);
     }
     harness_sleep_ms(30);
