@@ -6,7 +6,6 @@
 #include "memory/member.h"
 #include "memory/publish.h"
 #include "memory/sweep.h"
-#include "os/map.h"
 
 #include <errno.h>
 #include <mproc/error.h>
@@ -68,7 +67,7 @@ static void *allocate_large(struct region *region, struct member *self, size_t s
         .count = (uint32_t)((size + UNIT_BYTES - 1) / UNIT_BYTES) + (size == 0),
         .alignment = (uint32_t)(alignment / UNIT_BYTES),
         .owner = member_place(self->id),
-        .present = os_memory_is_strict(),
+        .present = region->geometry.strict,
     };
     uint64_t flags;
     if (units_is_too_much(size)) {

@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 _Thread_local struct member_thread member_thread __attribute__((tls_model("initial-exec")));
@@ -31,11 +30,6 @@ static void forget_poison(void)
 struct member *member_at(uint32_t place)
 {
     return &region_existing()->geometry.members[place];
-}
-
-static member_id make_id(uint32_t place, uint64_t use)
-{
-    return use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
 }
 
 static bool is_settled(struct member *member)
@@ -89,7 +83,7 @@ static void sweep_as_guest(struct region *region)
     struct member *guest = &region->geometry.members[place];
     if (os_map_populate(guest, MEMBER_BYTES) != 0 || !take(guest))
         return;
-    guest->id = make_id(place, atomic_fetch_add(&guest->use, 1) + 1);
+    guest->id = member_make_id(place, atomic_fetch_add(&guest->use, 1) + 1);
     sweep_dead(region, guest);
     atomic_store(&guest->swept, atomic_load(&guest->use));
     os_life_end(&guest->life);
@@ -115,8 +109,7 @@ static void fill(struct member *self, uint32_t place, _Atomic uint64_t *guard)
     self->spans = self->fresh_spans = 0;
     atomic_store(&self->publishing, 0);
     atomic_store(&self->pid, (int)getpid());
-    atomic_store(&self->thread, (int)syscall(SYS_gettid));
-    self->id = make_id(place, use);
+    self->id = member_make_id(place, use);
     self->process_id = stand_for_process(guard, self->id);
     atomic_store(&self->process, member_place(self->process_id));
 }
@@ -217,7 +210,7 @@ bool member_lodge(member_id process_id)
         return false;
     atomic_store(&lodging->process, 0);
     atomic_store(&lodging->lodger, 1);
-    lodging->id = make_id(place, atomic_fetch_add(&lodging->use, 1) + 1);
+    lodging->id = member_make_id(place, atomic_fetch_add(&lodging->use, 1) + 1);
     atomic_store(&lodging->pid, (int)getpid());
     atomic_store(&lodging->process, member_place(process_id));
     struct member *first = member_at(member_place(process_id));

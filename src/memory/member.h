@@ -40,7 +40,6 @@ struct member {
     _Atomic uint32_t verdict;  /* memory/sweep.c */
     _Atomic uint64_t judged;   /* the use that the verdict is about */
     _Atomic int pid;
-    _Atomic int thread;            /* the kernel's id */
     _Atomic uint64_t round;        /* sync/barrier.c: how the round ended that the thread waits for */
     _Atomic uintptr_t publishing;  /* a block that is about to be published, with the last 4 bits of `use` ... */
     _Atomic(void *) publishing_at; /* ... by a store of its address there; see mproc_publish */
@@ -51,6 +50,11 @@ struct member {
     uint32_t fresh_spans; /* of them, taken since it last looked for empty ones */
     _Alignas(64) struct span_cache cache[SPAN_CLASSES];
 };
+
+static inline member_id member_make_id(uint32_t place, uint64_t use)
+{
+    return use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
+}
 
 /* What a thread knows of itself. `stamp` is that of the process in which it became a member; a child that was forked,
  * in whatever way, finds 0 behind `member_guard` instead, so that its one thread becomes a member anew. */

@@ -45,6 +45,7 @@ static void format(struct region *region, void *base, size_t size)
         .members = (struct member *)(void *)((char *)base + members_at),
         .members_most = members,
         .debug = is_asked_for("MPROC_HEAP_DEBUG"),
+        .strict = os_memory_is_strict(),
     };
     atomic_store_explicit(&region->free_hint, region->geometry.first_unit, memory_order_relaxed);
     atomic_store_explicit(&region->used_end, region->geometry.first_unit, memory_order_relaxed);

@@ -26,7 +26,8 @@ struct region_geometry {
     uint32_t first_unit; /* the ones before it hold the tables */
     struct member *members;
     uint32_t members_most;
-    bool debug; /* MPROC_HEAP_DEBUG was set */
+    bool debug;  /* MPROC_HEAP_DEBUG was set */
+    bool strict; /* the kernel may refuse memory at first touch */
 };
 
 struct region {

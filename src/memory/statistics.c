@@ -45,7 +45,7 @@ static bool stands_for_living_process(struct region *region, uint32_t place)
     struct member *member = &region->geometry.members[place];
     uint64_t use = atomic_load(&member->use);
     return use != 0 && atomic_load(&member->process) == place && atomic_load(&member->swept) != use &&
-           member_process_is_alive(use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT);
+           member_process_is_alive(member_make_id(place, use));
 }
 
 int mproc_heap_statistics(struct mproc_heap_statistics *statistics)

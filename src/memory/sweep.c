@@ -20,12 +20,6 @@ static bool become_sweeper(struct region *region, member_id self)
     return atomic_compare_exchange_strong(&region->sweeper, &holder, self);
 }
 
-/* The id that a place's last use had. */
-static member_id id_of(uint32_t place, uint64_t use)
-{
-    return use << MEMBER_USE_SHIFT | (uint64_t)place << MEMBER_PLACE_SHIFT;
-}
-
 /* A place whose life has ended and that is not swept cannot be taken, so that what is found here stays true. */
 static enum verdict judge_one(struct region *region, uint32_t place, struct member *member, uint64_t use)
 {
@@ -33,7 +27,7 @@ static enum verdict judge_one(struct region *region, uint32_t place, struct memb
     uint32_t process = atomic_load(&member->process);
     if (state == OS_LIFE_NEVER || state == OS_LIFE_ALIVE || atomic_load(&member->swept) == use)
         return LIVES;
-    if (process == place && !member_process_is_kept(id_of(place, use)))
+    if (process == place && !member_process_is_kept(member_make_id(place, use)))
         return PROCESS_ENDED;
     if (process != place && process != 0 && atomic_load(&region->geometry.members[process].verdict) == PROCESS_ENDED)
         return PROCESS_ENDED;
@@ -161,7 +155,7 @@ void sweep_dead(struct region *region, struct member *self)
         for (uint32_t place = 1; place < end; place++) {
             struct member *member = &region->geometry.members[place];
             if (atomic_load(&member->verdict) != LIVES)
-                sweep_publishing(region, id_of(place, atomic_load(&member->judged)));
+                sweep_publishing(region, member_make_id(place, atomic_load(&member->judged)));
         }
         uint32_t used = atomic_load(&region->used_end);
         for (uint32_t unit = region->geometry.first_unit; unit < used;)
