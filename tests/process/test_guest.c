@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <mproc.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -291,20 +292,28 @@ static void descriptors_are_closed_on_exec(void **state)
 
 /* ---- forks and threads */
 
-static void *sleep_in_thread(void *milliseconds)
+static void *wait_in_thread(void *end)
 {
-    harness_sleep_ms(*(int *)milliseconds);
+    while (sem_wait(end) != 0) {
+    }
+    return NULL;
+}
+
+static void *end_at_once(void *unused)
+{
+    (void)unused;
     return NULL;
 }
 
 static void a_threaded_process_is_not_forked_unless_it_is_asked_for(void **state)
 {
     (void)state;
-    int milliseconds = 300;
+    sem_t end;
     pthread_t thread;
     mproc_pool *pool;
     struct mproc_error error;
-    assert_int_equal(pthread_create(&thread, NULL, sleep_in_thread, &milliseconds), 0);
+    sem_init(&end, 0, 0);
+    assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &end), 0);
     assert_int_equal(mproc_pool_open(&pool, .workers = 2, .error = &error), MPROC_E_THREADED_FORK);
     assert_non_null(strstr(error.message, "before starting threads"));
     assert_non_null(strstr(error.message, "MPROC_THREADS"));
@@ -317,6 +326,7 @@ static void a_threaded_process_is_not_forked_unless_it_is_asked_for(void **state
     assert_int_equal(mproc_pool_open(&pool, .workers = 2, .backend = MPROC_THREADS), 0);
     check_works(pool);
     assert_int_equal(mproc_pool_close(pool), 0);
+    sem_post(&end);
     pthread_join(thread, NULL);
     check_works(pool = open_pool(2));
     assert_int_equal(mproc_pool_close(pool), 0);
@@ -325,11 +335,10 @@ static void a_threaded_process_is_not_forked_unless_it_is_asked_for(void **state
 static void threads_that_were_joined_just_now_do_not_count(void **state)
 {
     (void)state;
-    int no_time = 0;
     for (int i = 0; i < 50; i++) {
         pthread_t threads[4];
         for (int j = 0; j < 4; j++)
-            assert_int_equal(pthread_create(&threads[j], NULL, sleep_in_thread, &no_time), 0);
+            assert_int_equal(pthread_create(&threads[j], NULL, end_at_once, NULL), 0);
         for (int j = 0; j < 4; j++)
             pthread_join(threads[j], NULL);
         mproc_pool *pool = open_pool(1);
