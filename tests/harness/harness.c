@@ -104,6 +104,16 @@ void harness_sleep_ms(int milliseconds)
     }
 }
 
+bool harness_wait_asleep(int id, int milliseconds)
+{
+    for (; milliseconds >= 0; milliseconds--) {
+        if (harness_process_state(id) == 'S')
+            return true;
+        harness_sleep_ms(1);
+    }
+    return false;
+}
+
 bool harness_wait_gone(int pid, int milliseconds)
 {
     for (;; milliseconds--) {
@@ -134,6 +144,9 @@ double harness_now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+/* Seconds that what is on its way out has to vanish: a third of the time limit. */
+static double patience;
+
 /* ---- in the test's process */
 
 struct resources {
@@ -154,7 +167,9 @@ static int run_in_this_process(const struct CMUnitTest *test)
     int failed = cmocka_run_group_tests(one, NULL, NULL);
     struct resources after = resources_now();
     /* Processes that are on their way out keep what they work in. */
-    for (int i = 0; i < 1000 && after.heap_bytes > before.heap_bytes && !leaves_memory; i++) {
+    bool may_leave_memory = uses_default_pool || leaves_memory || failed;
+    double deadline = harness_now() + (may_leave_memory ? 0 : patience);
+    while (after.heap_bytes > before.heap_bytes && harness_now() < deadline) {
         harness_sleep_ms(1);
         after = resources_now();
     }
@@ -198,12 +213,12 @@ static int wait_for(pid_t pid, int seconds)
     return ended ? status : -1;
 }
 
-/* The watcher is a subreaper, so whatever the test left comes to it. Gives it three seconds to vanish, then kills it.
- * Returns how many had to be killed. */
-static int reap_leftovers(FILE *report)
+/* The watcher is a subreaper, so whatever the test left comes to it. Gives it time to vanish, then kills it. Returns
+ * how many had to be killed. */
+static int reap_leftovers(FILE *report, double seconds)
 {
     int children[64], count = 0;
-    double deadline = harness_now() + 3;
+    double deadline = harness_now() + seconds;
     for (;;) {
         while (waitpid(-1, NULL, WNOHANG | __WALL) > 0) {
         }
@@ -267,14 +282,12 @@ static bool has_new_name(const char *before)
 }
 
 /* Other programs may come and go: a name counts if it stays. */
-static bool leaves_a_name(const char *before)
+static bool leaves_a_name(const char *before, double seconds)
 {
-    for (int i = 0; i < 20; i++) {
-        if (!has_new_name(before))
-            return false;
-        harness_sleep_ms(50);
-    }
-    return true;
+    for (double deadline = harness_now() + seconds; has_new_name(before); harness_sleep_ms(50))
+        if (harness_now() > deadline)
+            return true;
+    return false;
 }
 
 enum verdict { PASSED, FAILED, SKIPPED };
@@ -294,13 +307,14 @@ static enum verdict watch(const struct CMUnitTest *test, int seconds)
         fprintf(report, "no end after %d seconds\n", seconds);
     else if (WIFSIGNALED(status))
         fprintf(report, "ended by signal %d\n", WTERMSIG(status));
-    reap_leftovers(report);
-    if (leaves_a_name(named_before))
+    bool skipped = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == HARNESS_SKIPPED;
+    bool failed = status != 0 && !skipped; /* whatever else there is to say, which is not worth waiting for */
+    reap_leftovers(report, failed ? 1 : patience);
+    if (leaves_a_name(named_before, failed ? 1 : patience))
         fprintf(report, "left behind: entries in /dev/shm\n");
     free(named_before);
     fclose(report);
 
-    bool skipped = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == HARNESS_SKIPPED;
     bool passed = status == 0 && length == 0;
     printf("%-8s %-60s %6.2f s\n", skipped ? "skipped" : passed ? "ok" : "FAILED", test->name, took);
     if (!passed || getenv("HARNESS_VERBOSE"))
@@ -324,6 +338,7 @@ static const struct CMUnitTest *find(const struct CMUnitTest *tests, size_t coun
 int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count, int seconds)
 {
     int results[3] = { 0 };
+    patience = seconds / 3.0;
     if (argc == 3 && strcmp(argv[1], "--run") == 0)
         return run_in_this_process(find(tests, count, argv[2]));
     prctl(PR_SET_CHILD_SUBREAPER, 1);
