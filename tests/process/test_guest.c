@@ -1,5 +1,6 @@
 /* A good guest: what a pool does not do to the program that opens it; and wrong use of processes.
  * SPDX-License-Identifier: MIT */
+#include "gate.h"
 #include "harness.h"
 
 #include "os/sanitizer.h"
@@ -24,13 +25,15 @@ static int add_one(const int *in, int *out)
 }
 MPROC_TASK(add_one);
 
-static int wait_ms(const int *milliseconds, int *out)
+static struct gate *gate;
+
+static int wait_at_gate(const int *in, int *out)
 {
-    harness_sleep_ms(*milliseconds);
-    *out = *milliseconds;
+    gate_pass(gate);
+    *out = *in;
     return 0;
 }
-MPROC_TASK(wait_ms);
+MPROC_TASK(wait_at_gate);
 
 static int print(const int *number, int *out)
 {
@@ -164,15 +167,12 @@ static void workers_start_with_clean_signals(void **state)
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
-static void interrupt(pthread_t thread)
+/* One item has ended, as the third begins, and both workers are in one. */
+static void *interrupt_waiting(void *thread)
 {
-    pthread_kill(thread, SIGUSR1);
-}
-
-static void *interrupt_later(void *thread)
-{
-    harness_sleep_ms(100);
-    interrupt(*(pthread_t *)thread);
+    gate_wait_arrived(gate, 3);
+    harness_wait_asleep(getpid(), HARNESS_PATIENCE);
+    pthread_kill(*(pthread_t *)thread, SIGUSR1);
     return NULL;
 }
 
@@ -181,17 +181,20 @@ static void a_signal_interrupts_the_wait_and_the_pool_stays_usable(void **state)
     (void)state;
     struct sigaction action = { .sa_handler = count_interrupt }; /* no SA_RESTART */
     sigaction(SIGUSR1, &action, NULL);
-    int milliseconds[20], out[20] = { 0 };
+    int in[20], out[20] = { 0 };
     struct mproc_outcome outcomes[20];
     struct mproc_error error;
     for (int i = 0; i < 20; i++)
-        milliseconds[i] = 60;
+        in[i] = 60;
+    gate = gate_make();
+    gate_let(gate, 1);
     mproc_pool *pool = open_pool(2);
     pthread_t thread, self = pthread_self();
-    assert_int_equal(pthread_create(&thread, NULL, interrupt_later, &self), 0);
-    assert_int_equal(mproc_map(pool, wait_ms, milliseconds, out, 20, .chunk = 1, .outcomes = outcomes, .error = &error),
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_waiting, &self), 0);
+    assert_int_equal(mproc_map(pool, wait_at_gate, in, out, 20, .chunk = 1, .outcomes = outcomes, .error = &error),
                      -EINTR);
     pthread_join(thread, NULL);
+    gate_open(gate);
     assert_int_equal(interrupts, 1);
     int kinds[5] = { 0 };
     for (int i = 0; i < 20; i++) {
@@ -199,7 +202,7 @@ static void a_signal_interrupts_the_wait_and_the_pool_stays_usable(void **state)
         assert_int_equal(out[i] == 60, outcomes[i].kind == MPROC_OK);
     }
     assert_true(kinds[MPROC_OK] >= 1 && kinds[MPROC_CANCELLED] >= 10 && kinds[MPROC_LOST] <= 2);
-    assert_string_equal(error.message, "mproc_map of 'wait_ms': a signal interrupted the wait");
+    assert_string_equal(error.message, "mproc_map of 'wait_at_gate': a signal interrupted the wait");
     for (int i = 0; i < 200; i++) /* more than a pool has places for: the one that was left comes back */
         check_works(pool);
     assert_int_equal(mproc_pool_close(pool), 0);
@@ -210,18 +213,20 @@ static void interrupt_from_the_terminal_reaches_the_caller_only(void **state)
     (void)state;
     setpgid(0, 0);
     signal(SIGINT, count_interrupt); /* SA_RESTART: the map goes on */
-    int milliseconds[4] = { 100, 100, 100, 100 }, out[4];
+    int in[4] = { 0 }, out[4];
+    gate = gate_make();
     mproc_pool *pool = open_pool(2);
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGINT, SIG_IGN);
-        harness_sleep_ms(50);
+        gate_wait_arrived(gate, 2);
         kill(0, SIGINT); /* as the terminal does: to the whole group */
+        gate_open(gate);
         _exit(0);
     }
-    assert_int_equal(mproc_map(pool, wait_ms, milliseconds, out, 4), 0);
-    assert_int_equal(interrupts, 1);
+    assert_int_equal(mproc_map(pool, wait_at_gate, in, out, 4), 0);
     waitpid(pid, NULL, 0);
+    assert_int_equal(interrupts, 1);
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
