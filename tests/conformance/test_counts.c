@@ -235,7 +235,7 @@ static int meet_once(void *unused)
 static void wait_until_waiting(int count)
 {
     for (int i = 0; mproc_barrier_waiting(&shared->barrier) != count; i++) {
-        assert_true(i < 5000);
+        assert_true(i < HARNESS_PATIENCE);
         harness_sleep_ms(1);
     }
 }

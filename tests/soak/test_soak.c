@@ -95,23 +95,22 @@ static void workers_supervisors_and_callers_are_killed_at_random(void **state)
     (void)state;
     struct counts *counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     double end = harness_now() + soak_seconds();
-    long kills[2] = { 0 }, callers = 0;
+    long kills[2] = { 0 }, callers = 0, maps = -1;
+    double progress = harness_now();
     unsigned seed = (unsigned)time(NULL);
     printf("seed %u\n", seed);
-    while (harness_now() < end) {
+    while (harness_now() < end || counts->maps <= 100 || kills[0] == 0 || kills[1] == 0) {
         pid_t caller = fork();
         if (caller == 0)
             be_caller(counts, seed + (unsigned)callers);
         double caller_end = harness_now() + 0.2 + rand_r(&seed) % 1000 / 500.0;
-        long maps = -1;
-        double progress = harness_now();
         while (harness_now() < caller_end) {
             usleep((useconds_t)(rand_r(&seed) % 4000));
             kill_someone(caller, &seed, kills);
             if (counts->maps != maps)
                 progress = harness_now();
             maps = counts->maps;
-            assert_true(harness_now() - progress < 10);
+            assert_true(harness_now() - progress < HARNESS_PATIENCE / 1000.0);
         }
         int status;
         assert_int_equal(waitpid(caller, &status, WNOHANG), 0); /* it found nothing wrong */
@@ -121,7 +120,6 @@ static void workers_supervisors_and_callers_are_killed_at_random(void **state)
     }
     printf("killed: %ld workers, %ld supervisors, %ld callers; %ld maps of %ld items, %ld charged, %ld broken off\n",
            kills[1], kills[0], callers, counts->maps, counts->items, counts->crashed, counts->broken);
-    assert_true(counts->maps > 100 && kills[0] > 0 && kills[1] > 0);
     munmap(counts, 4096);
 }
 

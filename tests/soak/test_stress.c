@@ -202,7 +202,7 @@ static pid_t start_player(unsigned number)
 /* What was published is known to the table alone; the one who clears it is not killed. */
 static void clear_table(void)
 {
-    int result = mproc_lock_acquire(&world->table_lock, MPROC_SEC(10));
+    int result = mproc_lock_acquire(&world->table_lock, MPROC_MS(HARNESS_PATIENCE));
     assert_true(result == 0 || result == MPROC_E_OWNER_DIED);
     for (int i = 0; i < SLOTS; i++) {
         char *block = world->table[i];
@@ -221,13 +221,13 @@ static void expect_free(int result)
 static void check_end(void)
 {
     clear_table();
-    expect_free(mproc_lock_acquire(&world->lock, MPROC_SEC(10)));
+    expect_free(mproc_lock_acquire(&world->lock, MPROC_MS(HARNESS_PATIENCE)));
     assert_int_equal(mproc_lock_release(&world->lock), 0);
-    expect_free(mproc_rwlock_acquire_write(&world->rwlock, MPROC_SEC(10)));
+    expect_free(mproc_rwlock_acquire_write(&world->rwlock, MPROC_MS(HARNESS_PATIENCE)));
     assert_int_equal(mproc_rwlock_release(&world->rwlock), 0);
     assert_int_equal(mproc_semaphore_value(&world->semaphore), UNITS);
     for (int i = 0; i < UNITS; i++)
-        assert_int_equal(mproc_semaphore_acquire(&world->semaphore, MPROC_SEC(10)), 0);
+        assert_int_equal(mproc_semaphore_acquire(&world->semaphore, MPROC_MS(HARNESS_PATIENCE)), 0);
     assert_int_equal(mproc_semaphore_acquire(&world->semaphore, 0), -ETIMEDOUT);
     mproc_barrier_reset(&world->barrier);
     assert_int_equal(mproc_barrier_waiting(&world->barrier), 0);
@@ -253,7 +253,7 @@ static void processes_that_lock_and_allocate_are_killed_at_random(void **state)
     mproc_barrier_init(&world->barrier, PARTIES);
     for (int i = 0; i < PLAYERS; i++)
         players[i] = start_player(number++);
-    while (harness_now() < end) {
+    while (harness_now() < end || kills <= 10 || operations <= 1000) {
         int status, victim = rand_r(&seed) % PLAYERS;
         usleep((useconds_t)(rand_r(&seed) % 3000));
         kill(players[victim], SIGKILL);
@@ -265,7 +265,7 @@ static void processes_that_lock_and_allocate_are_killed_at_random(void **state)
         if (atomic_load(&world->operations) != operations)
             progress = harness_now();
         operations = atomic_load(&world->operations);
-        assert_true(harness_now() - progress < 10);
+        assert_true(harness_now() - progress < HARNESS_PATIENCE / 1000.0);
     }
     for (int i = 0; i < PLAYERS; i++) {
         int status;
@@ -275,7 +275,6 @@ static void processes_that_lock_and_allocate_are_killed_at_random(void **state)
     }
     printf("%ld processes killed, %ld operations, %ld times told that a holder had died\n", kills, operations,
            atomic_load(&world->deaths_seen));
-    assert_true(kills > 10 && operations > 1000);
     check_end();
 }
 
@@ -283,4 +282,4 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(processes_that_lock_and_allocate_are_killed_at_random),
 };
 
-HARNESS_MAIN_SECONDS(tests, 120 + (getenv("MPROC_SOAK_SECONDS") ? atoi(getenv("MPROC_SOAK_SECONDS")) : 60))
+HARNESS_MAIN_SECONDS(tests, 300 + (getenv("MPROC_SOAK_SECONDS") ? atoi(getenv("MPROC_SOAK_SECONDS")) : 60))
