@@ -17,6 +17,7 @@ struct shared {
     mproc_rwlock rwlock;
     long counter, copy;
     _Atomic int ready, done, inside;
+    _Atomic int waiters[MANY]; /* their thread ids */
     int items;
 };
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -163,7 +164,7 @@ static void a_condition_releases_a_recursive_lock_whole(void **state)
 static int wait_event(void *unused)
 {
     (void)unused;
-    atomic_fetch_add(&shared->ready, 1);
+    shared->waiters[atomic_fetch_add(&shared->ready, 1)] = (int)syscall(SYS_gettid);
     if (mproc_event_wait(&shared->event, MPROC_FOREVER) != 0)
         return 1;
     atomic_fetch_add(&shared->done, 1);
@@ -181,7 +182,11 @@ static void an_event_wakes_all_also_if_cleared_at_once(void **state)
     for (int i = 0; i < MANY; i++)
         party_start(&parties[i], wait_event, NULL);
     wait_ready(MANY);
-    harness_sleep_ms(50);
+    for (int i = 0; i < MANY; i++) {
+        while (!shared->waiters[i])
+            harness_sleep_ms(1);
+        assert_true(harness_wait_asleep(shared->waiters[i], HARNESS_PATIENCE));
+    }
     assert_int_equal(atomic_load(&shared->done), 0);
     assert_int_equal(mproc_event_set(&shared->event), 0);
     assert_int_equal(mproc_event_clear(&shared->event), 0);

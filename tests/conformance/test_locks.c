@@ -92,12 +92,10 @@ static void a_dead_holder_is_noticed_until_somebody_says_that_all_is_well(void *
     begin();
     party_start(&victim, acquire_and_die, NULL);
     wait_ready(1);
-    double before = harness_now();
     for (int i = 0; i < MANY; i++)
         party_start(&others[i], acquire_after_death, NULL);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(party_join(&others[i]), 0);
-    assert_true(harness_now() - before < 5);
     party_join(&victim);
     assert_int_equal(mproc_lock_mark_consistent(&shared->lock), MPROC_E_NOT_OWNER);
     assert_int_equal(mproc_lock_acquire(&shared->lock, 0), MPROC_E_OWNER_DIED);
@@ -274,7 +272,7 @@ static void dead_readers_and_writers_hold_nobody_up(void **state)
     party_start(&party, die_waiting_to_write, NULL);
     wait_ready(1);
     if (PARTIES == PROCESSES) {
-        harness_sleep_ms(30);
+        assert_true(harness_wait_asleep(party.pid, HARNESS_PATIENCE));
         kill(party.pid, SIGKILL);
     }
     party_join(&party);
@@ -321,10 +319,10 @@ static void a_stopped_writer_that_waits_holds_nobody_up(void **state)
     assert_int_equal(mproc_rwlock_acquire_read(&shared->rwlock, 0), 0);
     party_start(&writer, wait_to_write, NULL);
     wait_ready(1);
-    harness_sleep_ms(30);
+    assert_true(harness_wait_asleep(writer.pid, HARNESS_PATIENCE));
     kill(writer.pid, SIGSTOP);
     assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
-    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, MPROC_SEC(10)), 0);
+    assert_int_equal(mproc_rwlock_acquire_write(&shared->rwlock, MPROC_FOREVER), 0);
     assert_int_equal(mproc_rwlock_release(&shared->rwlock), 0);
     kill(writer.pid, SIGCONT);
     assert_int_equal(party_join(&writer), 0);

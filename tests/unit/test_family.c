@@ -358,24 +358,26 @@ static void a_child_of_any_fork_is_somebody_else(void **state)
     assert_true(member_current() && member_self()->id == mine);
 }
 
-static void fill_page(void *argument)
+static void fill_page(uintptr_t *lines)
 {
-    uintptr_t *pages = argument;
     for (int i = 0; i < 50; i++)
-        pages[i] = (uintptr_t)mproc_alloc(16) / 64;
-    harness_sleep_ms(50);
+        lines[i] = (uintptr_t)mproc_alloc(16) / 64;
 }
 
 static void processes_share_no_cache_line_by_allocating(void **state)
 {
     (void)state;
     uintptr_t *lines = mproc_alloc(sizeof(uintptr_t) * 100);
+    _Atomic int *over = mproc_calloc(1, sizeof *over);
     pid_t pid = fork();
     if (pid == 0) {
         fill_page(lines);
+        while (!*over) /* what the dead leave may be shared */
+            harness_sleep_ms(1);
         _exit(0);
     }
     fill_page(lines + 50);
+    *over = 1;
     waitpid(pid, NULL, 0);
     for (int i = 0; i < 50; i++)
         for (int j = 50; j < 100; j++)

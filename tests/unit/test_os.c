@@ -26,7 +26,7 @@ static void a_quiet_child_is_unseen_until_it_is_reaped(void **state)
         _exit(0);
     int pidfd = os_pidfd_open(pid);
     assert_true(pidfd > STDERR_FILENO);
-    assert_int_equal(os_pidfd_wait(pidfd, 1000000000), 0);
+    assert_int_equal(os_pidfd_wait(pidfd, HARNESS_PATIENCE * INT64_C(1000000)), 0);
     assert_int_equal(waitpid(-1, NULL, 0), -1);
     assert_int_equal(errno, ECHILD);
     assert_int_equal(os_reap(pid), 0);
@@ -74,14 +74,16 @@ static void a_robust_word_wakes_its_waiter_when_its_owner_is_killed(void **state
         os_robust_begin(&list);
         os_robust_add(&list, words, WORDS, sizeof *words);
         words[1].word = 0;
-        harness_sleep_ms(100);
+        while (!(words[2].word & FUTEX_WAITERS))
+            harness_sleep_ms(1);
+        harness_wait_asleep(getppid(), HARNESS_PATIENCE);
         raise(SIGKILL);
     }
     while (words[1].word != 0 || words[2].word == 0)
         os_sleep(1000000);
     uint32_t seen = words[2].word;
     words[2].word = seen | FUTEX_WAITERS;
-    assert_int_equal(os_futex_wait(&words[2].word, seen | FUTEX_WAITERS, 2000000000), 0);
+    assert_int_equal(os_futex_wait(&words[2].word, seen | FUTEX_WAITERS, HARNESS_PATIENCE * INT64_C(1000000)), 0);
     assert_true(words[2].word & FUTEX_OWNER_DIED);
     assert_true(words[0].word & FUTEX_OWNER_DIED);
     assert_int_equal(words[1].word, 0);
@@ -140,7 +142,7 @@ static void hanging_up_is_noticed(void **state)
     assert_int_equal(write(link[1], "left over", 9), 9);
     assert_int_equal(os_wait_hang_up(link[0], 1000000), -ETIMEDOUT);
     close(link[1]);
-    assert_int_equal(os_wait_hang_up(link[0], 1000000000), 0);
+    assert_int_equal(os_wait_hang_up(link[0], HARNESS_PATIENCE * INT64_C(1000000)), 0);
     close(link[0]);
 }
 
