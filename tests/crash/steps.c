@@ -50,7 +50,7 @@ static bool steps_until(const struct steps *steps, pid_t victim, long count)
     long did = stepper_step(victim, count, STEPS_PATIENCE);
     if (did == count)
         return true;
-    if (!steps->nudge || harness_process_state(victim) != 'S')
+    if (!steps->nudge || !stepper_slept())
         return false;
     steps->nudge();
     return did + stepper_step(victim, count - did, STEPS_PATIENCE) == count;

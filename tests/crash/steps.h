@@ -12,8 +12,8 @@
 #include "stepper.h"
 
 enum {
-    STEPS_PATIENCE = 40, /* milliseconds; less than a sleeper sleeps without looking */
-    STEPS_LIMIT = 5000,  /* milliseconds in which a survivor has to end */
+    STEPS_PATIENCE = 40,            /* milliseconds; less than a sleeper sleeps without looking */
+    STEPS_LIMIT = HARNESS_PATIENCE, /* milliseconds in which a survivor has to end */
 };
 
 struct steps {

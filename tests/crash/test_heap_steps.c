@@ -233,7 +233,7 @@ static void check_published(bool whole)
     (void)whole;
     harness_sleep_ms(1); /* the survivor may still be at it */
     assert_int_equal(take_published(), 0);
-    for (int i = 0; i < 1000 && in_use() != baseline; i++)
+    for (int i = 0; i < STEPS_LIMIT && in_use() != baseline; i++)
         harness_sleep_ms(1);
     check_heap(0);
 }
@@ -368,4 +368,4 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(operations_beside_one_that_stands_still),
 };
 
-HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 240)
+HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 600)

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ITEMS = 5, PATIENCE = 200, LIMIT = 5000 };
+enum { ITEMS = 5, PATIENCE = 200 };
 
 static int add_one(const int *in, int *out)
 {
@@ -35,25 +35,30 @@ static int wait_for_kill(const int *in, int *out)
 }
 MPROC_TASK(wait_for_kill);
 
-/* A task that takes a moment, so that a worker that is stepped gets some of the items. */
-static int nap(const int *in, int *out)
-{
-    usleep(2000);
-    *out = *in + 1;
-    return 0;
-}
-MPROC_TASK(nap);
-
 /* Between the test and the caller. */
 struct control {
-    _Atomic int wanted, done; /* maps */
-    _Atomic int wrong;        /* line of the check that failed, or 0 */
-    _Atomic int result;       /* of the last map */
+    _Atomic int wanted, done;                     /* maps */
+    _Atomic int wrong;                            /* line of the check that failed, or 0 */
+    _Atomic int result;                           /* of the last map */
+    _Atomic int victim, victim_has_item, stepped; /* the worker that is stepped, and whether that is over */
     int workers, chunk;
     enum task { ADD_ONE, NAP, WAIT_FOR_KILL } task;
 };
 
 static struct control *control;
+
+/* A task that takes a moment, so that a worker that is stepped gets some of the items; the first one surely. */
+static int nap(const int *in, int *out)
+{
+    if (getpid() == control->victim)
+        control->victim_has_item = 1;
+    while (!control->victim_has_item && !control->stepped)
+        usleep(100);
+    usleep(2000);
+    *out = *in + 1;
+    return 0;
+}
+MPROC_TASK(nap);
 
 static bool check(bool right, int line)
 {
@@ -132,13 +137,21 @@ static int only_child(pid_t pid)
 
 static void wait_for_map(int round)
 {
-    double deadline = harness_now() + LIMIT / 1000.0;
+    double deadline = harness_now() + HARNESS_PATIENCE / 1000.0;
     while (control->done < round && harness_now() < deadline)
         usleep(20);
     if (control->done < round)
         fail_msg("the map does not end");
     if (control->wrong)
         fail_msg("check in line %d failed, map returned %d", control->wrong, control->result);
+}
+
+/* Returns when nothing more comes from the caller by itself, so that a worker that sleeps then has nothing to do. */
+static void begin_map(pid_t caller, int round)
+{
+    control->wanted = round;
+    while (control->done < round && !stepper_wait_in_call(caller, SYS_futex, 1)) {
+    }
 }
 
 static void begin(void)
@@ -154,7 +167,7 @@ static void begin(void)
 static int asleep_worker(pid_t supervisor, int count, int index)
 {
     int workers[8], asleep = 0, listed = 0;
-    for (int attempt = 0; asleep < count && attempt < 3000; attempt++) {
+    for (int attempt = 0; asleep < count && attempt < HARNESS_PATIENCE; attempt++) {
         if (attempt > 0)
             harness_sleep_ms(1);
         listed = harness_children(supervisor, workers, 8);
@@ -179,12 +192,15 @@ static long kill_worker_at_each_step(int workers, int chunk, enum task task, lon
     for (long k = 0;; k += stride) {
         int victim = asleep_worker(supervisor, workers, 0);
         assert_true(stepper_attach(victim));
-        control->wanted = ++round;
+        control->victim = victim;
+        control->victim_has_item = control->stepped = 0;
+        begin_map(caller, ++round);
         bool whole = stepper_step(victim, k, PATIENCE) < k;
         if (whole)
             stepper_detach(victim);
         else
             stepper_kill(victim);
+        control->stepped = 1;
         wait_for_map(round);
         control->wanted = ++round; /* the pool works on */
         wait_for_map(round);
@@ -228,7 +244,7 @@ static void a_worker_is_killed_while_another_stands_still_at_every_instruction(v
         for (long k = 1;; k += stride) {
             int still = asleep_worker(supervisor, 2, 0), victim = asleep_worker(supervisor, 2, 1);
             assert_true(stepper_attach(still) && stepper_attach(victim));
-            control->wanted = ++round;
+            begin_map(caller, ++round);
             long did = stepper_step(still, j, PATIENCE);
             long got = stepper_step(victim, k, PATIENCE);
             longest = did < j ? did : longest > j ? longest : j + stride;
@@ -269,13 +285,13 @@ static void the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker(
         pid_t caller = start_caller(2, 1, WAIT_FOR_KILL);
         pid_t supervisor = only_child(caller);
         int workers[8];
-        assert_true(harness_wait_children(supervisor, 2, 1000));
+        assert_true(harness_wait_children(supervisor, 2, HARNESS_PATIENCE));
         harness_children(supervisor, workers, 8);
         assert_true(stepper_attach(supervisor));
         control->wanted = 1;
         int victim = busy_worker(workers);
         kill(victim, SIGKILL);
-        assert_true(harness_wait_gone(victim, 1000)); /* so that the supervisor is about to hear of it */
+        assert_true(harness_wait_gone(victim, HARNESS_PATIENCE)); /* so that the supervisor is about to hear of it */
         bool whole = stepper_step(supervisor, k, PATIENCE) < k;
         if (whole)
             stepper_detach(supervisor);
@@ -283,9 +299,9 @@ static void the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker(
             stepper_kill(supervisor);
         wait_for_map(1);
         for (int i = 0; i < 2 && !whole; i++)
-            assert_true(harness_wait_gone(workers[i], 1000));
+            assert_true(harness_wait_gone(workers[i], HARNESS_PATIENCE));
         end_caller(caller);
-        assert_true(harness_wait_gone(supervisor, 1000));
+        assert_true(harness_wait_gone(supervisor, HARNESS_PATIENCE));
         if (whole)
             break;
         points++;
@@ -329,15 +345,15 @@ static bool kill_caller_after(enum phase phase, long k)
     waitpid(caller, &status, WUNTRACED);
     assert_true(WIFSTOPPED(status) && stepper_attach(caller));
     kill(caller, SIGCONT);
-    bool whole = stepper_step(caller, k, LIMIT) < k;
+    bool whole = stepper_step(caller, k, HARNESS_PATIENCE) < k;
     int supervisors = harness_children(caller, supervisor, 1);
     if (supervisors == 1)
         count = harness_children(supervisor[0], workers, 8);
     stepper_kill(caller);
     if (supervisors == 1)
-        assert_true(harness_wait_gone(supervisor[0], 1000));
+        assert_true(harness_wait_gone(supervisor[0], HARNESS_PATIENCE));
     for (int i = 0; i < count; i++)
-        assert_true(harness_wait_gone(workers[i], 1000));
+        assert_true(harness_wait_gone(workers[i], HARNESS_PATIENCE));
     if (control->wrong)
         fail_msg("check in line %d failed", control->wrong);
     return !whole;
@@ -382,4 +398,4 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_caller_is_killed_at_every_instruction_of_close),
 };
 
-HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 240)
+HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 600)

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIZE = 10000, LIMIT = 5000 };
+enum { SIZE = 10000 };
 
 static char name[64];
 
@@ -77,7 +77,7 @@ static void the_creator_is_killed_at_every_instruction(void **state)
     long points = 0, there = 0, stride = stepper_stride(13);
     for (long k = 0;; k += stride, points++) {
         pid_t creator = start_creator();
-        bool whole = stepper_step(creator, k, LIMIT) < k;
+        bool whole = stepper_step(creator, k, HARNESS_PATIENCE) < k;
         stepper_kill(creator);
         bool found = check_whole_or_absent(before);
         assert_true(found || there == 0); /* once there, always there */
@@ -93,4 +93,4 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_creator_is_killed_at_every_instruction),
 };
 
-HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 240)
+HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 600)

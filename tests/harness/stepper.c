@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,22 +45,48 @@ bool stepper_attach(pid_t pid)
 {
     int status;
     return ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 && ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) == 0 &&
-           wait_stop(pid, &status, 1000) && WIFSTOPPED(status);
+           wait_stop(pid, &status, HARNESS_PATIENCE) && WIFSTOPPED(status);
 }
 
-/* A process that sleeps through its time is blocked. One that does not come back but does not sleep either is only
- * slow, on a machine that is busy. */
+/* Number of the system call that a process is in; -1 if it is in none, or gone. */
+static long current_call(pid_t pid)
+{
+    char path[64];
+    long number;
+    snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return -1;
+    if (fscanf(file, "%ld", &number) != 1)
+        number = -1;
+    fclose(file);
+    return number;
+}
+
+static bool slept;
+
+bool stepper_slept(void)
+{
+    return slept;
+}
+
+/* A process that sleeps through its time is blocked. One that does not come back but does not sleep either, or only for
+ * a time of its own, is slow, on a machine that is busy. */
 static bool wait_step(pid_t pid, int *status, int patience)
 {
-    while (!wait_stop(pid, status, patience))
-        if (harness_process_state(pid) != 'R' && harness_process_state(pid) != 't')
+    while (!wait_stop(pid, status, patience)) {
+        char state = harness_process_state(pid);
+        slept = state == 'S';
+        if (state != 'R' && state != 'D' && state != 't' && current_call(pid) != SYS_clock_nanosleep)
             return false;
+    }
     return WIFSTOPPED(*status);
 }
 
 long stepper_step(pid_t pid, long count, int patience)
 {
     int deliver = 0;
+    slept = false;
     for (long i = 0; i < count; i++) {
         int status;
         /* The first step may wait for what the test has only just set off. */
@@ -76,9 +103,10 @@ long stepper_step(pid_t pid, long count, int patience)
 
 void stepper_kill(pid_t pid)
 {
-    int status;
+    int status = 0;
     kill(pid, SIGKILL);
-    wait_stop(pid, &status, 5000);
+    while (wait_stop(pid, &status, HARNESS_PATIENCE) && WIFSTOPPED(status)) {
+    }
 }
 
 /* One that sleeps in a step has the trap of that step still to come, which would kill it once nobody traces it. */
@@ -88,11 +116,11 @@ void stepper_detach(pid_t pid)
     if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
         return;
     ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
-    if (wait_stop(pid, &status, 1000) && status >> 16 == PTRACE_EVENT_STOP) {
+    if (wait_stop(pid, &status, HARNESS_PATIENCE) && status >> 16 == PTRACE_EVENT_STOP) {
         ptrace(PTRACE_CONT, pid, NULL, NULL);
-        if (!wait_stop(pid, &status, 20)) {
+        if (!wait_step(pid, &status, 20)) {
             ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
-            wait_stop(pid, &status, 1000);
+            wait_stop(pid, &status, HARNESS_PATIENCE);
         }
     }
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
@@ -100,20 +128,12 @@ void stepper_detach(pid_t pid)
 
 bool stepper_wait_in_call(pid_t pid, long number, int milliseconds)
 {
-    char path[64];
     double deadline = harness_now() + milliseconds / 1000.0;
-    snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
-    while (harness_now() < deadline) {
-        long current = -1;
-        FILE *file = fopen(path, "re");
-        if (file && fscanf(file, "%ld", &current) != 1)
-            current = -1;
-        if (file)
-            fclose(file);
-        if (current == number)
+    do {
+        if (current_call(pid) == number)
             return true;
         usleep(100);
-    }
+    } while (harness_now() < deadline);
     return false;
 }
 

@@ -21,6 +21,9 @@ bool stepper_attach(pid_t pid);
  * goes on with that at the next call. */
 long stepper_step(pid_t pid, long count, int patience);
 
+/* Whether the last stepper_step ended because the process slept. It may be awake again. */
+bool stepper_slept(void);
+
 /* Kills an attached process where it stands, so that its parent gets to know. */
 void stepper_kill(pid_t pid);
 
