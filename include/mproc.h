@@ -20,9 +20,12 @@
 
 #include <mproc/cpu.h>
 #include <mproc/error.h>
+#include <mproc/fork.h>
+#include <mproc/init.h>
 #include <mproc/memory.h>
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
+#include <mproc/process.h>
 #include <mproc/shared_memory.h>
 #include <mproc/sync.h>
 #include <mproc/task.h>

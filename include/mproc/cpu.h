@@ -15,6 +15,11 @@ MPROC_BEGIN_DECLARATIONS
  * Since 0.1. */
 MPROC_API int mproc_cpu_count(void);
 
+/** Number of CPUs of the machine that are online, whether this process may use them or not.
+ *
+ * Returns at least 1. Threads, fork and errors as mproc_cpu_count. Since 0.1. */
+MPROC_API int mproc_machine_cpu_count(void);
+
 MPROC_END_DECLARATIONS
 
 #endif

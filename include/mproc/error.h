@@ -24,9 +24,13 @@
       "In, Out);")                                                                                                     \
     X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
       "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "        \
-      ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true")                                   \
-    X(MPROC_E_FORKED, -4102, "the pool belongs to the process that opened it, not to its forked child: open one here") \
-    X(MPROC_E_CLOSED, -4103, "the pool, or the shared memory, is closed: open it again, and use the new handle")       \
+      ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true; start processes with "             \
+      ".method = MPROC_FORKSERVER")                                                                                    \
+    X(MPROC_E_FORKED, -4102,                                                                                           \
+      "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
+      "or start one here")                                                                                             \
+    X(MPROC_E_CLOSED, -4103,                                                                                           \
+      "the handle is closed, or never was one: open the pool or the shared memory, or start the process, again")       \
     X(MPROC_E_TERMINATED, -4104, "the pool was terminated while the call was in progress")                             \
     X(MPROC_E_SUPERVISOR_DIED, -4105,                                                                                  \
       "the pool's supervisor process was killed, and its workers ended with it: close the pool and open a new one")    \
@@ -52,7 +56,16 @@
     X(MPROC_E_FAMILY, -4115,                                                                                           \
       "the program could not join the family that it was started in: the heap's descriptor is closed, its place in "   \
       "the "                                                                                                           \
-      "address space is taken, or the other program has another version of mproc")
+      "address space is taken, or the other program has another version of mproc")                                     \
+    X(MPROC_E_ALREADY_STARTED, -4116,                                                                                  \
+      "the handle is that of a process that was started already: use another variable, set to NULL, or close it "      \
+      "first")                                                                                                         \
+    X(MPROC_E_INIT_MISSING, -4117, "the start method needs mproc_init: call it first thing in main")                   \
+    X(MPROC_E_FORKSERVER_DIED, -4118,                                                                                  \
+      "the server that mproc_init had started was killed: use MPROC_FORK, or start the program again")                 \
+    X(MPROC_E_FUNCTION_MISSING, -4119,                                                                                 \
+      "the new process has no such function: load the library that holds it before main calls mproc_init")             \
+    X(MPROC_E_NOT_STARTED, -4120, "the process ended before it got to its function")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

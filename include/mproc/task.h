@@ -21,6 +21,12 @@
 /** Any function, whatever its type: only ever cast to, compared, and cast back. */
 typedef void mproc_function(void);
 
+/** What a registered function is for. */
+enum mproc_kind {
+    MPROC_KIND_TASK = 0, /**< MPROC_TASK: an item of a map */
+    MPROC_KIND_PROCESS   /**< MPROC_PROCESS: a process of its own; `call` gets NULL as its output */
+};
+
 /** One registered task. MPROC_TASK makes it, static and writable. The library owns the last two fields from
  * registration until the module that holds the struct is unloaded. */
 struct mproc_task {
@@ -30,6 +36,7 @@ struct mproc_task {
     size_t input_size, output_size;               /**< bytes, or 0, 0 if they were not stated */
     const char *file;                             /**< where it was registered, for messages */
     int line;
+    enum mproc_kind kind;
     unsigned long order;     /**< the library's: the how-manyeth registration this was */
     struct mproc_task *next; /**< the library's */
 };
@@ -77,7 +84,9 @@ MPROC_END_DECLARATIONS
     MPROC_TASK_CHOOSE_(__VA_ARGS__, MPROC_TASK_TYPED_, MPROC_TASK_BAD_, MPROC_TASK_PLAIN_, 0)(__VA_ARGS__)
 
 #define MPROC_TASK_CHOOSE_(a, b, c, macro, ...) macro
-#define MPROC_TASK_PLAIN_(f) MPROC_TASK_DEFINE_(f, 0, 0)
+#define MPROC_TASK_PLAIN_(f)                                                                                           \
+    MPROC_TASK_CALL_(f)                                                                                                \
+    MPROC_REGISTER_(f, 0, 0, MPROC_KIND_TASK)
 #define MPROC_TASK_BAD_(...)                                                                                           \
     _Static_assert(0, "MPROC_TASK takes a function, or a function and the types of its input and its output")
 
@@ -86,7 +95,8 @@ MPROC_END_DECLARATIONS
 #define MPROC_TASK_TYPED_(f, In, Out)                                                                                  \
     _Static_assert(__builtin_types_compatible_p(__typeof__(f), int(const In *, Out *)),                                \
                    "MPROC_TASK: the function is not of the type int (const In *, Out *)");                             \
-    MPROC_TASK_DEFINE_(f, sizeof(In), sizeof(Out))
+    MPROC_TASK_CALL_(f)                                                                                                \
+    MPROC_REGISTER_(f, sizeof(In), sizeof(Out), MPROC_KIND_TASK)
 #define MPROC_TASK_CALL_(f)                                                                                            \
     static int mproc_task_call_##f(const void *mproc_input, void *mproc_output)                                        \
     {                                                                                                                  \
@@ -110,7 +120,8 @@ template <typename In, typename Out> constexpr bool has_type(int (*)(const In *,
 
 #define MPROC_TASK_TYPED_(f, In, Out)                                                                                  \
     static_assert(mproc_detail::has_type<In, Out>(f), "");                                                             \
-    MPROC_TASK_DEFINE_(f, sizeof(In), sizeof(Out))
+    MPROC_TASK_CALL_(f)                                                                                                \
+    MPROC_REGISTER_(f, sizeof(In), sizeof(Out), MPROC_KIND_TASK)
 #define MPROC_TASK_CALL_(f)                                                                                            \
     static int mproc_task_call_##f(const void *mproc_input, void *mproc_output)                                        \
     {                                                                                                                  \
@@ -119,10 +130,9 @@ template <typename In, typename Out> constexpr bool has_type(int (*)(const In *,
 
 #endif
 
-#define MPROC_TASK_DEFINE_(f, in_bytes, out_bytes)                                                                     \
-    MPROC_TASK_CALL_(f)                                                                                                \
+#define MPROC_REGISTER_(f, in_bytes, out_bytes, kind)                                                                  \
     static struct mproc_task mproc_task_##f = {                                                                        \
-        #f, (mproc_function *)(f), mproc_task_call_##f, in_bytes, out_bytes, __FILE__, __LINE__, 0, NULL               \
+        #f, (mproc_function *)(f), mproc_task_call_##f, in_bytes, out_bytes, __FILE__, __LINE__, kind, 0, NULL         \
     };                                                                                                                 \
     __attribute__((constructor)) static void mproc_task_load_##f(void)                                                 \
     {                                                                                                                  \

@@ -4,9 +4,9 @@
 #include "memory/region.h"
 #include "memory/sweep.h"
 #include "os/clock.h"
+#include "os/fork.h"
 #include "os/map.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -211,6 +211,7 @@ bool member_lodge(member_id process_id)
     atomic_store(&lodging->process, 0);
     atomic_store(&lodging->lodger, 1);
     lodging->id = member_make_id(place, atomic_fetch_add(&lodging->use, 1) + 1);
+    atomic_store(&lodging->swept, atomic_load(&lodging->use)); /* nothing in the heap will name it */
     atomic_store(&lodging->pid, (int)getpid());
     atomic_store(&lodging->process, member_place(process_id));
     struct member *first = member_at(member_place(process_id));
@@ -238,5 +239,5 @@ static __attribute__((constructor)) void begin_family(void)
 {
     member_self();
     if (asan_is_there())
-        pthread_atfork(NULL, NULL, forget_poison);
+        os_at_fork_child(forget_poison);
 }

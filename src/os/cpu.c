@@ -28,6 +28,11 @@ static int affinity_count(void)
         if (err != EINVAL)
             break;
     }
+    return mproc_machine_cpu_count();
+}
+
+int mproc_machine_cpu_count(void)
+{
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 1;
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int os_read_file(const char *path, char *text, size_t size)
@@ -50,23 +51,60 @@ size_t os_file_size_limit(size_t most)
     return limit.rlim_cur;
 }
 
-int os_socket_pair(int fds[2])
+void os_close_all(const int *fds, unsigned count)
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return -errno;
-    pair[0] = os_fd_above_standard(pair[0]);
-    pair[1] = os_fd_above_standard(pair[1]);
-    if (pair[0] >= 0 && pair[1] >= 0) {
-        fds[0] = pair[0];
-        fds[1] = pair[1];
+    for (unsigned i = 0; i < count; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+static int above_standard(int pair[2], int fds[2])
+{
+    int both[2] = { os_fd_above_standard(pair[0]), os_fd_above_standard(pair[1]) };
+    if (both[0] >= 0 && both[1] >= 0) {
+        fds[0] = both[0];
+        fds[1] = both[1];
         return 0;
     }
-    int err = pair[0] < 0 ? pair[0] : pair[1];
-    for (int i = 0; i < 2; i++)
-        if (pair[i] >= 0)
-            close(pair[i]);
-    return err;
+    os_close_all(both, 2);
+    return both[0] < 0 ? both[0] : both[1];
+}
+
+int os_socket_pair(int kind, int fds[2])
+{
+    int pair[2];
+    return socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, pair) == 0 ? above_standard(pair, fds) : -errno;
+}
+
+int os_pipe(int fds[2])
+{
+    int pair[2];
+    return pipe2(pair, O_CLOEXEC) == 0 ? above_standard(pair, fds) : -errno;
+}
+
+int os_fd_out_of_the_way(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
+}
+
+int os_poll_readable(int fd, int64_t timeout)
+{
+    /* ppoll, whose limit is as fine as ours; it has no say in signals here. */
+    struct pollfd entry = { .fd = fd, .events = POLLIN };
+    struct timespec limit = { .tv_sec = (time_t)(timeout / 1000000000), .tv_nsec = (long)(timeout % 1000000000) };
+    static const struct timespec none;
+    int ready = ppoll(&entry, 1, timeout < 0 ? NULL : timeout == 0 ? &none : &limit, NULL);
+    return ready > 0 ? 0 : ready == 0 ? -ETIMEDOUT : -errno;
+}
+
+bool os_has_hung_up(int fd)
+{
+    struct pollfd entry = { .fd = fd };
+    return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 int os_wait_hang_up(int fd, long long timeout)

@@ -136,3 +136,18 @@ _Atomic uint32_t *os_life_word(struct os_life *life)
 {
     return &life->word[atomic_load_explicit(&life->word[1], memory_order_relaxed) != 0];
 }
+
+void *os_life_list(void)
+{
+    return registered_head();
+}
+
+void os_life_list_renew(void *list)
+{
+    struct robust_head *head = list;
+    if (!head)
+        return;
+    head->first = head;
+    head->pending = NULL;
+    syscall(SYS_set_robust_list, head, sizeof *head);
+}

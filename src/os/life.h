@@ -48,4 +48,9 @@ void os_life_end(struct os_life *life);
 /* The word for futex calls. The kernel wakes one sleeper on it when the thread ends. */
 _Atomic uint32_t *os_life_word(struct os_life *life);
 
+/* The calling thread's list of lives, which is libc's of robust mutexes; NULL if there is none. A child made by a bare
+ * clone has its copy of the list, which is its parent's: it begins an empty one there. */
+void *os_life_list(void);
+void os_life_list_renew(void *list);
+
 #endif

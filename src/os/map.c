@@ -70,16 +70,6 @@ static int memory_file(void)
     return os_fd_above_standard(fd);
 }
 
-/* To a number that programs do not expect to get, if the limit allows it. */
-static int out_of_the_way(int fd)
-{
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, 500);
-    if (high < 0)
-        return fd;
-    close(fd);
-    return high;
-}
-
 int os_map_reserve(size_t most, size_t least, void **base, size_t *size, int *descriptor)
 {
     int fd = memory_file();
@@ -102,7 +92,7 @@ int os_map_reserve(size_t most, size_t least, void **base, size_t *size, int *de
     if (err)
         close(fd);
     else
-        *descriptor = out_of_the_way(fd);
+        *descriptor = os_fd_out_of_the_way(fd);
     return err;
 }
 

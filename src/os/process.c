@@ -7,50 +7,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-int os_thread_count(void)
-{
-    char text[1024];
-    int length = os_read_file("/proc/self/stat", text, sizeof text);
-    if (length < 0)
-        return length;
-    /* The second field, the name, may hold spaces and parentheses; num_threads is the 18th after it. */
-    char *rest = strrchr(text, ')');
-    for (int field = 0; rest && field < 18; field++)
-        rest = strchr(rest + 1, ' ');
-    return rest ? atoi(rest) : -EIO;
-}
-
-int os_has_other_threads(void)
-{
-    for (int attempt = 0; attempt < 20; attempt++) {
-        int count = os_thread_count();
-        if (count <= 1)
-            return count == 1 ? 0 : count;
-        os_sleep(500000);
-    }
-    return 1;
-}
-
-pid_t os_fork_quiet(void)
-{
-    /* An exit signal of 0 in place of SIGCHLD is what hides the child: wait() passes over such children unless it is
-     * called with __WALL or __WCLONE (clone(2), wait(2)). */
-    long pid;
-#if defined(__s390x__) || defined(__CRIS__)
-    pid = syscall(SYS_clone, NULL, 0UL, NULL, NULL, 0UL);
-#else
-    pid = syscall(SYS_clone, 0UL, NULL, NULL, NULL, 0UL);
-#endif
-    return pid >= 0 ? (pid_t)pid : -errno;
-}
 
 int os_pidfd_open(pid_t pid)
 {
@@ -62,13 +23,10 @@ int os_pidfd_wait(int pidfd, int64_t timeout)
 {
     int64_t deadline = timeout < 0 ? INT64_MAX : os_now() + timeout;
     for (;;) {
-        struct pollfd entry = { .fd = pidfd, .events = POLLIN };
         int64_t left = timeout < 0 ? -1 : deadline - os_now();
-        int milliseconds = timeout < 0 ? -1 : left > 0 ? (int)(left / 1000000) + 1 : 0;
-        if (poll(&entry, 1, milliseconds) > 0)
-            return 0;
-        if (timeout >= 0 && left <= 0)
-            return -ETIMEDOUT;
+        int result = os_poll_readable(pidfd, timeout >= 0 && left < 0 ? 0 : left);
+        if (result != -EINTR)
+            return result;
     }
 }
 
@@ -107,9 +65,7 @@ bool os_adopts_orphans(void)
 
 void os_set_name(const char *name)
 {
-    char text[16];
-    snprintf(text, sizeof text, "%s", name);
-    prctl(PR_SET_NAME, text, 0, 0, 0);
+    prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 void os_signals_block(sigset_t *saved)
@@ -124,14 +80,22 @@ void os_signals_restore(const sigset_t *saved)
     pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
-void os_signals_reset_for_worker(void)
+void os_signals_reset(void)
 {
     struct sigaction action = { .sa_handler = SIG_DFL };
     for (int signal = 1; signal < NSIG; signal++)
         sigaction(signal, &action, NULL); /* refused for SIGKILL, SIGSTOP and libc's own: as it should be */
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGINT, &action, NULL);
+}
+
+void os_signals_unblock(void)
+{
     sigset_t none;
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+void os_signal_ignore(int signal)
+{
+    struct sigaction action = { .sa_handler = SIG_IGN };
+    sigaction(signal, &action, NULL);
 }

@@ -7,19 +7,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Number of threads in this process, or -errno where /proc cannot be read. */
-int os_thread_count(void);
-
-/* 1 if other threads are running, 0 if not, -errno where it cannot be found out. Threads that were joined a moment ago
- * may still be on their way out, so a count above one is looked at again for some milliseconds. */
-int os_has_other_threads(void);
-
-/* A child that the caller's own wait(), waitpid(-1) and SIGCHLD handling do not see: its end sends no signal, and it
- * waits for os_reap. The child may only call what it is safe to call in a single-threaded process, and must not rely on
- * libc's idea of its own thread id; children that it forks with fork() are ordinary ones. For processes without other
- * threads only. Returns as fork does, or -errno. */
-pid_t os_fork_quiet(void);
-
 /* A descriptor that polls readable once the process has ended. Returns it, close-on-exec and above the standard
  * descriptors, or -errno. */
 int os_pidfd_open(pid_t pid);
@@ -51,7 +38,12 @@ void os_set_name(const char *name);
 void os_signals_block(sigset_t *saved);
 void os_signals_restore(const sigset_t *saved);
 
-/* Default disposition for every signal, as after exec with nothing ignored; ignores SIGINT; empties the mask. */
-void os_signals_reset_for_worker(void);
+/* Default disposition for every signal, as after exec with nothing ignored. */
+void os_signals_reset(void);
+
+/* Empties the mask. */
+void os_signals_unblock(void);
+
+void os_signal_ignore(int signal);
 
 #endif

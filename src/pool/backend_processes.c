@@ -1,6 +1,7 @@
 /* Workers that are processes, under a supervisor. SPDX-License-Identifier: MIT */
 #include "memory/heap.h"
 #include "memory/member.h"
+#include "os/fork.h"
 #include "os/futex.h"
 #include "os/process.h"
 #include "pool/pool.h"

@@ -35,7 +35,7 @@ static int open_default(mproc_pool *stale, struct mproc_error *error)
 int default_pool_acquire(mproc_pool **handle, struct pool **pool, struct mproc_error *error)
 {
     static struct pool in_line;
-    if (task_context) {
+    if (task_context && task_context->pool) {
         *handle = NULL;
         *pool = &in_line;
         return 0;

@@ -60,7 +60,6 @@ int pool_create(struct pool **result, const struct mproc_pool_open_arguments *ar
     if (!pool)
         return report(arguments->error, -ENOMEM, "mproc_pool_open");
     find_backend(arguments->backend, &pool->backend);
-    pool->owner = getpid();
     pool->workers = (unsigned)(arguments->workers ? arguments->workers : os_cpu_count());
     if (pool->workers > MPROC_WORKERS_MAX)
         pool->workers = MPROC_WORKERS_MAX;
@@ -223,7 +222,7 @@ bool pool_is_running_this(const struct pool *pool)
     return false;
 }
 
-static int close_with(mproc_pool *handle, void (*before_waiting)(struct pool *pool))
+static int close_with(mproc_pool *handle, void (*before_waiting)(void *pool))
 {
     struct pool *pool = NULL;
     if (!handle)
@@ -244,8 +243,9 @@ int mproc_pool_close(mproc_pool *pool)
     return close_with(pool, NULL);
 }
 
-static void break_off(struct pool *pool)
+static void break_off(void *object)
 {
+    struct pool *pool = object;
     atomic_store(&pool->terminated, 1);
     if (pool->backend)
         pool->backend->break_off(pool);

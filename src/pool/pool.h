@@ -14,7 +14,6 @@
 
 struct pool {
     const struct backend *backend; /* NULL: serial */
-    pid_t owner;                   /* the process that opened it */
     unsigned workers;
     unsigned long registered;     /* tasks that the workers have: registry_order when it opened */
     struct pool_shared *shared;   /* NULL: serial */

@@ -2,6 +2,7 @@
 #include "process/registry.h"
 
 #include "base/report.h"
+#include "os/fork.h"
 
 #include <errno.h>
 #include <mproc/error.h>
@@ -27,12 +28,12 @@ static void unlock(void)
 
 static void renew_lock(void)
 {
-    pthread_mutex_init(&mutex, NULL);
+    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 __attribute__((constructor)) static void renew_lock_in_forked_children(void)
 {
-    pthread_atfork(NULL, NULL, renew_lock);
+    os_at_fork_child(renew_lock);
 }
 
 static struct mproc_task **find_link(const struct mproc_task *task)

@@ -4,6 +4,8 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
+#include "process/exit.h"
+#include "process/fork_hooks.h"
 
 #include <errno.h>
 #include <mproc/error.h>
@@ -57,17 +59,21 @@ static _Noreturn void be_worker(const struct state *state, unsigned slot)
     char name[64];
     snprintf(name, sizeof name, "%.11s:%u", state->name, slot);
     os_set_name(name);
-    os_signals_reset_for_worker();
-    _exit(state->calls->work(state->pool, slot));
+    os_signals_reset();
+    os_signal_ignore(SIGINT); /* Ctrl-C is the caller's */
+    os_signals_unblock();
+    int status = state->calls->work(state->pool, slot);
+    exit_end_processes(); /* what tasks have started */
+    _exit(status);
 }
 
 static int start_worker(struct state *state, unsigned slot)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_with_hooks(true);
     if (pid == 0)
         be_worker(state, slot);
     if (pid < 0)
-        return -errno;
+        return pid;
     state->pids[slot] = pid;
     state->alive++;
     state->calls->started(state->pool, slot, pid);
@@ -208,19 +214,14 @@ static int wait_until_started(const struct supervisor *supervisor)
     return count == sizeof err ? err : MPROC_E_SUPERVISOR_DIED;
 }
 
-/* With the program's signals blocked: its handlers must not run in the supervisor. */
+/* Signals stay blocked in the supervisor: the program's handlers must not run there. */
 static pid_t fork_supervisor(struct state *state, const struct supervisor_options *options, int callers_link)
 {
-    sigset_t mask;
-    os_signals_block(&mask);
-    pid_t pid = options->fork_with_threads ? fork() : os_fork_quiet();
+    pid_t pid = fork_with_hooks(options->fork_with_threads);
     if (pid == 0) {
         close(callers_link);
         be_supervisor(state, options);
     }
-    if (pid == -1 && options->fork_with_threads)
-        pid = -errno;
-    os_signals_restore(&mask);
     return pid;
 }
 
@@ -228,7 +229,7 @@ int supervisor_start(struct supervisor *supervisor, const struct supervisor_opti
                      const struct supervisor_calls *calls, void *pool)
 {
     int link[2];
-    int err = os_socket_pair(link);
+    int err = os_socket_pair(SOCK_STREAM, link);
     if (err)
         return err;
     struct state state = {

@@ -6,7 +6,7 @@
 
 /* Contexts nest: a task may run another one in line. */
 struct task_context {
-    const void *pool; /* whose task it is */
+    const void *pool; /* whose task it is; NULL: not a pool's, but a process's function */
     struct task_context *outer;
     char message[MPROC_MESSAGE_SIZE]; /* message[0] is NUL until the task says something */
 };

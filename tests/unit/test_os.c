@@ -3,6 +3,7 @@
 
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/fork.h"
 #include "os/futex.h"
 #include "os/map.h"
 #include "os/process.h"
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,7 +139,7 @@ static void hanging_up_is_noticed(void **state)
 {
     (void)state;
     int link[2];
-    assert_int_equal(os_socket_pair(link), 0);
+    assert_int_equal(os_socket_pair(SOCK_STREAM, link), 0);
     assert_int_equal(os_wait_hang_up(link[0], 1000000), -ETIMEDOUT);
     assert_int_equal(write(link[1], "left over", 9), 9);
     assert_int_equal(os_wait_hang_up(link[0], 1000000), -ETIMEDOUT);

@@ -107,7 +107,8 @@ static void nothing(void)
 static void a_name_that_is_taken_is_an_error_that_names_both_places(void **state)
 {
     (void)state;
-    static struct mproc_task same = { "task_of_this_file", nothing, call_nothing, 0, 0, "same.c", 17, 0, NULL };
+    static struct mproc_task same = { "task_of_this_file", nothing, call_nothing, 0, 0, "same.c", 17,
+                                      MPROC_KIND_TASK,     0,       NULL };
     struct mproc_error error;
     mproc_pool *pool = open_pool(), *other;
     assert_int_equal(mproc_task_register(&same), 0);

@@ -1,0 +1,35 @@
+/* Getting ready for processes that are not plain forks. SPDX-License-Identifier: MIT */
+#ifndef MPROC_INIT_H
+#define MPROC_INIT_H
+
+#include <mproc/export.h>
+
+MPROC_BEGIN_DECLARATIONS
+
+/** To be called first thing in main by programs that use MPROC_FORKSERVER or MPROC_SPAWN.
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         int err = mproc_init(&argc, &argv);
+ *
+ * It forks a small server, a snapshot of the program as it is now, from which processes are started later; so memory,
+ * threads and open files that come later are no burden to them. In a process that was started with MPROC_SPAWN it does
+ * not return: it runs the function that the process was started for, and ends the program with exit.
+ *
+ * - `argc`, `argv`: the addresses of main's parameters, or NULL.
+ *
+ * The server ends with the program, also when that is killed; wait() does not see it, and Ctrl-C does not reach it. It
+ * has the program's standard streams, user, limits and environment as they were here, and no other descriptors.
+ * A second call does nothing. Call it before any thread is started; not in a signal handler.
+ *
+ * Returns 0, or
+ * - `MPROC_E_THREADED_FORK`: the process has other threads already
+ * - `MPROC_E_FAMILY`: the program was started with MPROC_SPAWN, and cannot join the shared heap
+ * - `-EAGAIN`, `-ENOMEM`, `-EMFILE`, `-ENFILE`: the server cannot be started
+ *
+ * Since 0.1. */
+MPROC_API int mproc_init(int *argc, char ***argv);
+
+MPROC_END_DECLARATIONS
+
+#endif

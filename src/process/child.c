@@ -1,0 +1,136 @@
+/* From the first instruction of a new process to its function. SPDX-License-Identifier: MIT */
+#include "process/child.h"
+
+#include "memory/member.h"
+#include "memory/region.h"
+#include "os/file.h"
+#include "os/leash.h"
+#include "os/message.h"
+#include "os/process.h"
+#include "process/exit.h"
+#include "process/fork_hooks.h"
+#include "process/forkserver.h"
+#include "process/registry.h"
+#include "process/self.h"
+#include "process/task_context.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static int set_limit(int resource, uint64_t soft, uint64_t hard)
+{
+    struct rlimit limit = { .rlim_cur = soft, .rlim_max = hard };
+    return soft == 0 || setrlimit(resource, &limit) == 0 ? 0 : -errno;
+}
+
+static int set_nice(int add)
+{
+    errno = 0;
+    int now = getpriority(PRIO_PROCESS, 0);
+    return errno == 0 && setpriority(PRIO_PROCESS, 0, now + add) == 0 ? 0 : -errno;
+}
+
+static int arrange_descriptors(struct child_setup *setup)
+{
+    int heap = region_descriptor();
+    int *const others[] = { &setup->leash, &setup->report, &setup->directory, &heap, forkserver_socket() };
+    enum { COUNT = sizeof others / sizeof others[0] };
+    int err = os_place_descriptors(&setup->placements, others, COUNT);
+    if (!err)
+        os_close_others(&setup->placements, others, COUNT);
+    return err;
+}
+
+static int carry_out(struct child_setup *setup, enum start_step step)
+{
+    switch (step) {
+    case STEP_DESCRIPTORS: return arrange_descriptors(setup);
+    case STEP_DIRECTORY: return setup->directory < 0 || fchdir(setup->directory) == 0 ? 0 : -errno;
+    case STEP_NICE: return setup->nice ? set_nice(setup->nice) : 0;
+    case STEP_CPUS:
+        return !setup->wanted_cpus || sched_setaffinity(0, sizeof setup->cpus, &setup->cpus) == 0 ? 0 : -errno;
+    case STEP_MEMORY_LIMIT: return set_limit(RLIMIT_DATA, setup->memory_limit, setup->memory_limit);
+    case STEP_CPU_TIME_LIMIT: return set_limit(RLIMIT_CPU, setup->cpu_seconds, setup->cpu_seconds + 1);
+    case STEP_OPEN_FILES_LIMIT: return set_limit(RLIMIT_NOFILE, setup->open_files, setup->open_files);
+    default: return 0;
+    }
+}
+
+/* The record is good if the owner lives after the caller has lodged. */
+int child_set_up(struct child_setup *setup, bool lodge, enum start_step *step)
+{
+    os_signals_reset();
+    setpgid(0, 0);
+    if (lodge)
+        member_lodge(setup->owner);
+    *step = STEP_LEASH;
+    int err = os_leash_take(setup->leash);
+    for (int next = STEP_DESCRIPTORS; !err && next <= STEP_OPEN_FILES_LIMIT; next++)
+        err = carry_out(setup, *step = (enum start_step)next);
+    if (!err && setup->directory >= 0)
+        close(setup->directory);
+    return err;
+}
+
+_Noreturn void child_fail(int report, int err, enum start_step step)
+{
+    struct process_report text = { .kind = REPORT_FAILED, .err = err, .step = step };
+    if (report >= 0)
+        os_message_send(report, &(struct os_message) { .data = &text, .size = sizeof text });
+    _exit(127);
+}
+
+static void say_ready(int report)
+{
+    struct process_report text = { .kind = REPORT_READY, .pid = getpid() };
+    int pidfd = os_pidfd_open(text.pid);
+    if (pidfd < 0)
+        child_fail(report, pidfd, STEP_DESCRIPTORS);
+    os_message_send(report, &(struct os_message) { &text, sizeof text, &pidfd, 1, 0 });
+    close(pidfd);
+    close(report);
+}
+
+int child_run(const struct child_setup *setup, const struct mproc_task *task)
+{
+    struct process_record *record = setup->record;
+    struct task_context context = { .pool = NULL };
+    task_context = &context;
+    self_become(record, setup->leash);
+    os_set_name(record->name);
+    if (setup->report >= 0)
+        say_ready(setup->report);
+    os_signals_unblock();
+    int value = task->call(record->argument, NULL);
+    record->value = value;
+    memcpy(record->message, context.message, sizeof record->message);
+    task_context = NULL;
+    return value;
+}
+
+/* Only the lowest byte of an exit status reaches those who look at it from outside. */
+_Noreturn void child_end(int value)
+{
+    exit_end_processes();
+    fflush(NULL);
+    self_finished();
+    _exit(value == (value & 0xff) ? value : 0xff);
+}
+
+const struct mproc_task *child_find_task(const struct process_record *record, int *err, enum start_step *step)
+{
+    const struct mproc_task *task = registry_find(NULL, record->function);
+    *step = STEP_FUNCTION;
+    *err = MPROC_E_FUNCTION_MISSING;
+    if (!task || task->kind != MPROC_KIND_PROCESS)
+        return NULL;
+    *step = STEP_ARGUMENT;
+    *err = MPROC_E_TYPE_MISMATCH;
+    if (task->input_size && record->argument_size && task->input_size != record->argument_size)
+        return NULL;
+    return task;
+}
