@@ -38,6 +38,15 @@ int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t c
         return harness_main(argc, argv, tests, sizeof(tests) / sizeof(tests)[0], seconds);                             \
     }
 
+/* For tests that need mproc_init: it is called in each test's process, and in processes that these spawn. */
+#define HARNESS_MAIN_WITH_INIT(tests)                                                                                  \
+    int main(int argc, char **argv)                                                                                    \
+    {                                                                                                                  \
+        if (argc == 3 && mproc_init(&argc, &argv) != 0)                                                                \
+            return 1;                                                                                                  \
+        return harness_main(argc, argv, tests, sizeof(tests) / sizeof(tests)[0], HARNESS_SECONDS);                     \
+    }
+
 /* Ends the test as skipped. */
 _Noreturn void harness_skip(const char *reason);
 

@@ -1,0 +1,98 @@
+/* What a process costs: start and join, in each start method, against the raw calls; and what private memory of the
+ * caller's adds to that. SPDX-License-Identifier: MIT */
+#include "bench.h"
+
+#include <errno.h>
+#include <mproc.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROUNDS = 51, STARTS = 10, LARGE_ROUNDS = 9 };
+#define LARGE ((size_t)1 << 30)
+
+static int nothing(const void *unused)
+{
+    (void)unused;
+    return 0;
+}
+MPROC_PROCESS(nothing);
+
+static double run_fork(void *unused)
+{
+    (void)unused;
+    double start = bench_now();
+    for (int i = 0; i < STARTS; i++) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+            return -1;
+    }
+    return bench_now() - start;
+}
+
+static double run_mproc(void *method)
+{
+    double start = bench_now();
+    for (int i = 0; i < STARTS; i++) {
+        mproc_process *process = NULL;
+        struct mproc_outcome outcome;
+        if (mproc_process_start(&process, nothing, NULL, .method = *(enum mproc_start_method *)method) != 0 ||
+            mproc_process_join(process, MPROC_FOREVER) != 0 || mproc_process_outcome(process, &outcome) != 0 ||
+            outcome.kind != MPROC_OK || mproc_process_close(process) != 0)
+            return -1;
+    }
+    return bench_now() - start;
+}
+
+static double run_posix_spawn(void *unused)
+{
+    (void)unused;
+    extern char **environ;
+    static char name[] = "bench_processes", end[] = "end";
+    char *arguments[] = { name, end, NULL };
+    double start = bench_now();
+    for (int i = 0; i < STARTS; i++) {
+        int status;
+        pid_t pid;
+        if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environ) != 0 ||
+            waitpid(pid, &status, 0) != pid || status != 0)
+            return -1;
+    }
+    return bench_now() - start;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "end") == 0)
+        return 0;
+    int err = mproc_init(&argc, &argv);
+    if (err) {
+        fprintf(stderr, "mproc_init: %s\n", mproc_strerror(err));
+        return 1;
+    }
+    static enum mproc_start_method methods[] = { MPROC_FORK, MPROC_FORKSERVER, MPROC_SPAWN };
+    const struct bench_contestant fork_contestants[] = {
+        { "fork and waitpid (the limit)", run_fork, NULL },
+        { "MPROC_FORK", run_mproc, &methods[0] },
+        { "MPROC_FORKSERVER", run_mproc, &methods[1] },
+    };
+    const struct bench_contestant spawn_contestants[] = {
+        { "posix_spawn of this program and waitpid (the limit)", run_posix_spawn, NULL },
+        { "MPROC_SPAWN", run_mproc, &methods[2] },
+    };
+    int result = bench_run("start and join a process", fork_contestants, 3, ROUNDS, STARTS, "us", 1e-6);
+    result |= bench_run("start and join a program", spawn_contestants, 2, ROUNDS, STARTS, "us", 1e-6);
+    char *memory = malloc(LARGE);
+    if (!memory)
+        return 1;
+    memset(memory, 1, LARGE);
+    result |= bench_run("the same, with 1 GiB of private memory in the caller", fork_contestants, 3, LARGE_ROUNDS,
+                        STARTS, "us", 1e-6);
+    return memory[LARGE / 2] == 1 ? result : 1;
+}
