@@ -60,6 +60,11 @@ static int find_task(const struct mproc_map_arguments *map, const struct mproc_t
         return report_text(map->error, MPROC_E_UNREGISTERED,
                            "'%s' is not registered as a task: write MPROC_TASK with its name after its definition",
                            name);
+    if ((*task)->kind != MPROC_KIND_TASK)
+        return report_text(map->error, MPROC_E_UNREGISTERED,
+                           "'%s' is a process's function, registered with MPROC_PROCESS: a map takes a task, which has "
+                           "an input and an output",
+                           (*task)->name);
     const struct mproc_task *other = registry_find_namesake(*task);
     if (other)
         return registry_report_duplicate(map->error, *task, other);

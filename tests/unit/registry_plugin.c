@@ -7,3 +7,9 @@ static int task_of_plugin(const int *in, int *out)
     return 0;
 }
 MPROC_TASK(task_of_plugin, int, int);
+
+static int process_of_plugin(const void *nothing)
+{
+    return nothing ? 1 : 0;
+}
+MPROC_PROCESS(process_of_plugin);
