@@ -28,7 +28,7 @@
       ".method = MPROC_FORKSERVER")                                                                                    \
     X(MPROC_E_FORKED, -4102,                                                                                           \
       "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
-      "or start one here")                                                                                             \
+      "one here, or start one")                                                                                        \
     X(MPROC_E_CLOSED, -4103,                                                                                           \
       "the handle is closed, or never was one: open the pool or the shared memory, or start the process, again")       \
     X(MPROC_E_TERMINATED, -4104, "the pool was terminated while the call was in progress")                             \

@@ -19,7 +19,7 @@ MPROC_BEGIN_DECLARATIONS
  * - `argc`, `argv`: the addresses of main's parameters, or NULL.
  *
  * The server ends with the program, also when that is killed; wait() does not see it, and Ctrl-C does not reach it. It
- * has the program's standard streams, user, limits and environment as they were here, and no other descriptors.
+ * has the program's user, limits and environment as they were here, and none of its descriptors.
  * A second call does nothing. Call it before any thread is started; not in a signal handler.
  *
  * Returns 0, or

@@ -1,7 +1,6 @@
 /* The starting process's side of a process. SPDX-License-Identifier: MIT */
 #include "process/process.h"
 
-#include "memory/heap.h"
 #include "os/file.h"
 #include "os/fork.h"
 #include "os/message.h"
@@ -73,9 +72,9 @@ mproc_process *process_next(unsigned *index, struct process **process)
     return handle;
 }
 
-bool process_has_ended(const struct process *process)
+static bool has_ended(struct process *process)
 {
-    return os_pidfd_wait(process->pidfd, 0) == 0;
+    return atomic_load(&process->ended) || os_pidfd_wait(process->pidfd, 0) == 0;
 }
 
 /* ---- how it ended */
@@ -133,42 +132,56 @@ static void set_outcome(struct process *process, bool seen, bool exited, int num
     }
 }
 
-static void find_out(struct process *process)
+/* What the process said itself need not be asked for. */
+static void find_out(struct process *process, int options)
 {
-    if (process->of_server) {
-        int status = 0;
-        bool seen = status_from_server(process, &status) == 0;
-        set_outcome(process, seen, WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-    } else {
-        siginfo_t info = { .si_status = 0 };
-        bool seen = status_of_own(process, &info, WNOWAIT) == 0;
+    int status = 0;
+    siginfo_t info = { .si_status = 0 };
+    bool seen = false;
+    if (!process->of_server) {
+        seen = status_of_own(process, &info, options) == 0;
         set_outcome(process, seen, info.si_code == CLD_EXITED, info.si_status);
+    } else {
+        if (!atomic_load(&process->record->finished))
+            seen = status_from_server(process, &status) == 0;
+        set_outcome(process, seen, WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     }
     process->known = true;
 }
 
-/* The server reaps when its socket is closed. */
-static void let_number_go(struct process *process)
+static void close_ties(struct process *process)
 {
-    siginfo_t info;
-    if (!process->known || process->released || process->holds > 0)
-        return;
-    if (!process->of_server)
-        status_of_own(process, &info, 0);
     os_close_all((const int[]) { process->report, process->leash }, 2);
     process->report = process->leash = -1;
     process->released = true;
 }
 
+/* With the mutex held. The server reaps when its socket is closed. */
+static void learn_locked(struct process *process)
+{
+    bool held = process->holds > 0;
+    siginfo_t info;
+    if (!process->known)
+        find_out(process, held ? WNOWAIT : 0);
+    else if (!held && !process->released && !process->of_server)
+        status_of_own(process, &info, 0);
+    if (!held && !process->released)
+        close_ties(process);
+}
+
+static void learn(struct process *process)
+{
+    pthread_mutex_lock(&process->mutex);
+    learn_locked(process);
+    atomic_store(&process->ended, true);
+    pthread_mutex_unlock(&process->mutex);
+}
+
 bool process_learn(struct process *process)
 {
-    if (!process_has_ended(process))
+    if (!has_ended(process))
         return false;
-    pthread_mutex_lock(&process->mutex);
-    if (!process->known)
-        find_out(process);
-    let_number_go(process);
-    pthread_mutex_unlock(&process->mutex);
+    learn(process);
     return true;
 }
 
@@ -185,15 +198,16 @@ void process_unhold(struct process *process)
 {
     pthread_mutex_lock(&process->mutex);
     process->holds--;
-    let_number_go(process);
+    if (process->known)
+        learn_locked(process);
     pthread_mutex_unlock(&process->mutex);
 }
 
 int process_join(struct process *process, int64_t timeout)
 {
-    int err = os_poll_readable(process->pidfd, timeout);
+    int err = atomic_load(&process->ended) ? 0 : os_poll_readable(process->pidfd, timeout);
     if (!err)
-        process_learn(process);
+        learn(process);
     return err;
 }
 
@@ -201,17 +215,9 @@ void process_destroy(struct process *process)
 {
     if (!process)
         return;
-    if (process->pidfd >= 0 && !process_has_ended(process)) {
-        os_pidfd_kill(process->pidfd, SIGKILL);
-        os_pidfd_wait(process->pidfd, -1);
-    }
-    if (process->pidfd >= 0) {
-        process_learn(process);
-        close(process->pidfd);
-    }
-    os_close_all((const int[]) { process->report, process->leash }, 2);
+    os_close_all((const int[]) { process->report, process->leash, process->pidfd }, 3);
     pthread_mutex_destroy(&process->mutex);
-    heap_free(process->record);
+    record_free(process->record);
     free(process);
 }
 

@@ -6,6 +6,7 @@
 
 #include <mproc/process.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct process {
@@ -17,7 +18,10 @@ struct process {
     bool daemon;
     struct process_record *record;
 
-    /* Guards what follows, and `leash` and `report`. Never held across anything that waits. */
+    _Atomic bool ended; /* it has been seen to have ended */
+
+    /* Guards what follows, and `leash` and `report`. Held across a wait only for what the server says of a process that
+     * has ended. */
     pthread_mutex_t mutex;
     bool known; /* how it ended: `outcome` */
     bool released;
@@ -37,8 +41,6 @@ void process_release(mproc_process *handle);
  */
 mproc_process *process_next(unsigned *index, struct process **process);
 
-bool process_has_ended(const struct process *process);
-
 /* If it has ended, finds out how, and lets its number go unless there are holds. Returns true if it has ended. */
 bool process_learn(struct process *process);
 
@@ -49,7 +51,7 @@ void process_unhold(struct process *process);
 /* Waits until it has ended, and learns. Returns 0, -ETIMEDOUT, -EINTR. */
 int process_join(struct process *process, int64_t timeout);
 
-/* Frees what a process that nobody uses any more holds; kills it if it is running. */
+/* Frees what is held of a process that has ended, and that nobody uses any more. */
 void process_destroy(struct process *process);
 
 #endif

@@ -7,12 +7,14 @@
 #include <mproc/outcome.h>
 #include <mproc/process.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* In the heap, owned by the starting process; the started one lodges there. The starting process fills it before the
- * other exists, and frees it when the other has ended. */
+/* With MPROC_FORK in memory that the new process inherits. Otherwise in the heap, owned by the starting process, and
+ * the started one lodges there. The starting process fills it before the other exists, and frees it when the other has
+ * ended. */
 struct process_record {
     _Atomic uint32_t stop;     /* futex; by the starting process: 1 once the other is asked to stop */
     _Atomic uint32_t finished; /* by the started process, last of these: its function has returned */
@@ -26,5 +28,12 @@ struct process_record {
     size_t argument_size;
     char function[]; /* its name; then, aligned, the argument's copy */
 };
+
+/* Memory for a record, zeroed but for what comes behind the struct. NULL if there is none. */
+struct process_record *record_allocate(size_t size, bool by_inheritance);
+void record_free(struct process_record *record);
+
+/* True if the memory is kept only as long as who uses it lodges with the owner. */
+bool record_needs_lodging(const struct process_record *record);
 
 #endif

@@ -2,7 +2,6 @@
 #include "process/start.h"
 
 #include "base/report.h"
-#include "memory/heap.h"
 #include "os/file.h"
 #include "os/fork.h"
 #include "os/message.h"
@@ -65,7 +64,7 @@ static int open_ties(struct start *start)
 static _Noreturn void be_child(struct start *start)
 {
     enum start_step step;
-    int err = child_set_up(&start->setup, true, &step);
+    int err = child_set_up(&start->setup, start->lodge, &step);
     if (err)
         child_fail(start->setup.report, err, step);
     child_end(child_run(&start->setup, start->task));
@@ -201,7 +200,7 @@ static void undo(struct start *start)
         os_reap(start->pid);
     os_close_all((const int[]) { start->report, start->pidfd }, 2);
     os_close_all(start->pipes, START_PIPES);
-    heap_free(start->setup.record);
+    record_free(start->setup.record);
 }
 
 static int run(struct start *start)

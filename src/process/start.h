@@ -14,6 +14,7 @@ struct start {
     const struct mproc_task *task;
     struct child_setup setup;
     size_t argument_size;
+    bool lodge; /* a forked process has to, for its record to be kept */
     int leash;  /* this process's ends */
     int report; /* -1 if nothing can go wrong in the new process */
     pid_t pid;

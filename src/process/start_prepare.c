@@ -1,6 +1,5 @@
 /* What a new process is given. SPDX-License-Identifier: MIT */
 #include "base/report.h"
-#include "memory/heap.h"
 #include "memory/member.h"
 #include "os/file.h"
 #include "process/self.h"
@@ -132,10 +131,10 @@ int start_make_record(struct start *start)
     bool copied = start->argument_size > 0 && arguments->method != MPROC_FORK;
     size_t tail = copied ? start->argument_size : 0;
     struct member *self = member_self();
-    struct process_record *record = self && tail < SIZE_MAX - head ? heap_allocate(head + tail, false) : NULL;
+    struct process_record *record =
+        self && tail < SIZE_MAX - head ? record_allocate(head + tail, arguments->method == MPROC_FORK) : NULL;
     if (!record)
         return start_report(start, -ENOMEM);
-    memset(record, 0, sizeof *record);
     memcpy(record->function, start->task->name, name_size);
     record->owner = start->setup.owner = self->process_id;
     record->owner_pid = getpid();
@@ -147,5 +146,6 @@ int start_make_record(struct start *start)
     }
     name_it(start, record);
     start->setup.record = record;
+    start->lodge = record_needs_lodging(record);
     return 0;
 }

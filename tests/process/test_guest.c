@@ -367,7 +367,7 @@ static void a_forked_child_cannot_use_its_parents_pool(void **state)
     if (pid == 0) {
         struct mproc_error error;
         bool right = mproc_map(pool, add_one, in, out, 2, .error = &error) == MPROC_E_FORKED &&
-                     strstr(error.message, "open one here") && mproc_pool_close(pool) == MPROC_E_FORKED &&
+                     strstr(error.message, "one here") && mproc_pool_close(pool) == MPROC_E_FORKED &&
                      mproc_pool_terminate(pool) == MPROC_E_FORKED;
         mproc_pool *own;
         right = right && mproc_pool_open(&own, .workers = 2) == 0 && mproc_map(own, add_one, in, out, 2) == 0 &&
