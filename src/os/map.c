@@ -33,10 +33,10 @@ size_t os_page_size(void)
 }
 
 /* A place far from where the kernel puts programs, libraries, stacks and heaps, so that a process started later by exec
- * finds it free too. Sanitizers keep their shadow memory there, and decide themselves. */
+ * finds it free too. ThreadSanitizer keeps its shadow memory there, and decides itself. */
 static void *quiet_address(void)
 {
-#if OS_ADDRESS_SANITIZER || OS_THREAD_SANITIZER || UINTPTR_MAX <= 0xffffffff
+#if OS_THREAD_SANITIZER || UINTPTR_MAX <= 0xffffffff
     return NULL;
 #else
     uint32_t spread = 0;

@@ -104,10 +104,10 @@ static int fork_now(struct start *start)
 
 /* ---- what the new process says */
 
-static int report_end_before_start(const struct start *start, int status)
+static int report_end_before_start(const struct start *start, pid_t pid, int status)
 {
     struct mproc_outcome outcome = { .kind = MPROC_CRASHED,
-                                     .pid = start->pid,
+                                     .pid = pid,
                                      .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
                                      .exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0 };
     char text[160];
@@ -138,7 +138,7 @@ static int wait_until_ready(struct start *start)
     if (report.kind == REPORT_FAILED)
         return start_report_step(start, report.err, report.step);
     if (report.kind == REPORT_ENDED)
-        return report_end_before_start(start, report.status);
+        return report_end_before_start(start, report.pid, report.status);
     if (message.fds_count == 0)
         return start_report(start, -EMFILE);
     if (start->pidfd >= 0)

@@ -246,16 +246,18 @@ static void no_more_processes_is_an_error(void **state)
     (void)state;
     if (getuid() != 0)
         harness_skip("needs a user of its own");
-    struct rlimit limit = { .rlim_cur = 1, .rlim_max = 1 };
+    struct rlimit before_limit, limit;
     mproc_process *process = NULL;
     struct mproc_error error;
     int before = harness_count_descriptors();
     /* The user has this process and is allowed one. */
     assert_int_equal(setuid(65531), 0);
+    assert_int_equal(getrlimit(RLIMIT_NPROC, &before_limit), 0);
+    limit = (struct rlimit) { .rlim_cur = 1, .rlim_max = before_limit.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NPROC, &limit), 0);
     expect_error(mproc_process_start(&process, do_nothing, NULL, .error = &error), -EAGAIN, &error, "cannot fork");
     assert_int_equal(harness_count_descriptors(), before);
-    limit = (struct rlimit) { .rlim_cur = 1, .rlim_max = 1 };
+    assert_int_equal(setrlimit(RLIMIT_NPROC, &before_limit), 0);
     for (int i = 1; i < METHODS; i++)
         expect_error(mproc_process_start(&process, do_nothing, NULL, .method = methods[i], .error = &error), -EPERM,
                      &error, "another user id");
