@@ -52,7 +52,6 @@ static double run_mproc(void *method)
 static double run_posix_spawn(void *unused)
 {
     (void)unused;
-    extern char **environ;
     static char name[] = "bench_processes", end[] = "end";
     char *arguments[] = { name, end, NULL };
     double start = bench_now();

@@ -17,8 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static struct {
     bool there;
     int socket; /* inherited by all processes of the family that come after */
