@@ -291,12 +291,16 @@ MPROC_END_DECLARATIONS
 #define MPROC_PROCESS_PLAIN_(f)                                                                                        \
     MPROC_PROCESS_CALL_(f)                                                                                             \
     MPROC_REGISTER_(f, 0, 0, MPROC_KIND_PROCESS)
+#ifndef __cplusplus
 #define MPROC_PROCESS_TYPED_(f, Argument)                                                                              \
+    _Static_assert(__builtin_types_compatible_p(__typeof__(f), int(Argument *)) ||                                     \
+                       __builtin_types_compatible_p(__typeof__(f), int(const Argument *)),                             \
+                   "MPROC_PROCESS: the function is not of the type int (Argument *) or int (const Argument *)");       \
     MPROC_PROCESS_CALL_(f)                                                                                             \
     MPROC_REGISTER_(f, sizeof(Argument), 0, MPROC_KIND_PROCESS)
-
-#ifndef __cplusplus
 #define MPROC_PROCESS_CALL_(f)                                                                                         \
+    _Static_assert(__builtin_types_compatible_p(__typeof__(f((void *)0)), int),                                        \
+                   "MPROC_PROCESS: the function has to return int, and to take one argument, a pointer");              \
     static int mproc_task_call_##f(const void *mproc_argument, void *mproc_output)                                     \
     {                                                                                                                  \
         (void)mproc_output;                                                                                            \
@@ -336,7 +340,19 @@ template <typename Argument> inline int call_process(int (*function)(Argument *)
 {
     return function(static_cast<Argument *>(const_cast<void *>(argument)));
 }
+template <typename Argument> constexpr bool takes(int (*)(Argument *))
+{
+    return true;
+}
+template <typename Argument> constexpr bool takes(int (*)(const Argument *))
+{
+    return true;
+}
 } // namespace mproc_detail
+#define MPROC_PROCESS_TYPED_(f, Argument)                                                                              \
+    static_assert(mproc_detail::takes<Argument>(f), "");                                                               \
+    MPROC_PROCESS_CALL_(f)                                                                                             \
+    MPROC_REGISTER_(f, sizeof(Argument), 0, MPROC_KIND_PROCESS)
 #define MPROC_PROCESS_CALL_(f)                                                                                         \
     static int mproc_task_call_##f(const void *mproc_argument, void *)                                                 \
     {                                                                                                                  \

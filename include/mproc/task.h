@@ -130,6 +130,13 @@ template <typename In, typename Out> constexpr bool has_type(int (*)(const In *,
 
 #endif
 
+/* Takes the semicolon; in C++ a declaration of the struct would be one of another struct in a namespace. */
+#ifdef __cplusplus
+#define MPROC_REGISTER_END_ static_assert(true, "")
+#else
+#define MPROC_REGISTER_END_ struct mproc_task
+#endif
+
 #define MPROC_REGISTER_(f, in_bytes, out_bytes, kind)                                                                  \
     static struct mproc_task mproc_task_##f = {                                                                        \
         #f, (mproc_function *)(f), mproc_task_call_##f, in_bytes, out_bytes, __FILE__, __LINE__, kind, 0, NULL         \
@@ -142,6 +149,6 @@ template <typename In, typename Out> constexpr bool has_type(int (*)(const In *,
     {                                                                                                                  \
         mproc_task_unregister(&mproc_task_##f);                                                                        \
     }                                                                                                                  \
-    struct mproc_task
+    MPROC_REGISTER_END_
 
 #endif

@@ -125,6 +125,12 @@ static _Atomic uint64_t *stamped_guard(void)
     return guard;
 }
 
+uint64_t member_process_stamp(void)
+{
+    _Atomic uint64_t *guard = stamped_guard();
+    return guard ? atomic_load(&guard[GUARD_STAMP]) : (uint64_t)getpid();
+}
+
 struct member *member_self(void)
 {
     struct member *self = member_current();

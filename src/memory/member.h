@@ -89,6 +89,9 @@ static inline member_id member_current_id(void)
     return member_thread.stamp == atomic_load_explicit(guard, memory_order_relaxed) ? member_thread.id : 0;
 }
 
+/* A number that this process has and no forked child of it, whatever pid namespaces do to pids. */
+uint64_t member_process_stamp(void);
+
 /* The calling thread, which becomes a member if it is not one. NULL if there is no memory or no place left. */
 struct member *member_self(void);
 

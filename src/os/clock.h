@@ -7,6 +7,12 @@
 /* Monotonic nanoseconds. */
 int64_t os_now(void);
 
+/* A timeout as a point in time, and what is left until then as a timeout: 0 if it is over, negative if there is no
+ * limit.
+ */
+int64_t os_deadline(int64_t timeout);
+int64_t os_left(int64_t deadline);
+
 /* Sleeps for about that many nanoseconds, or less if a signal comes. */
 void os_sleep(int64_t nanoseconds);
 

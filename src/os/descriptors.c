@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -73,14 +75,42 @@ static void insert(int *sorted, unsigned *count, int fd)
     sorted[at] = fd;
 }
 
-/* Before Linux 5.9, one by one. */
+/* As getdents64 has it; readdir would allocate memory. */
+struct directory_entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short size;
+    unsigned char type;
+    char name[];
+};
+
+/* Before Linux 5.9, and where close_range is forbidden: those in /proc or, if that is not there, all numbers. */
+static void close_one_by_one(unsigned first, unsigned last)
+{
+    _Alignas(struct directory_entry) char entries[1024];
+    int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) {
+        long most = sysconf(_SC_OPEN_MAX);
+        for (unsigned fd = first; fd <= last && fd < (unsigned long)(most > 0 ? most : 1024); fd++)
+            close((int)fd);
+        return;
+    }
+    for (long count; (count = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0;) {
+        for (long at = 0; at < count;) {
+            const struct directory_entry *entry = (const struct directory_entry *)(const void *)(entries + at);
+            unsigned fd = (unsigned)atoi(entry->name);
+            if (entry->name[0] != '.' && fd >= first && fd <= last && fd != (unsigned)directory)
+                close((int)fd);
+            at += entry->size;
+        }
+    }
+    close(directory);
+}
+
 static void close_range_of(unsigned first, unsigned last)
 {
-    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
-        return;
-    long most = sysconf(_SC_OPEN_MAX);
-    for (unsigned fd = first; fd <= last && fd < (unsigned long)(most > 0 ? most : 1024); fd++)
-        close((int)fd);
+    if (first <= last && syscall(SYS_close_range, first, last, 0) != 0)
+        close_one_by_one(first, last);
 }
 
 void os_close_others(const struct os_placements *placements, int *const *others, unsigned others_count)

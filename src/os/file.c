@@ -58,6 +58,16 @@ void os_close_all(const int *fds, unsigned count)
             close(fds[i]);
 }
 
+void os_close_and_forget(int *const *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        int fd = *fds[i];
+        *fds[i] = -1;
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
 static int above_standard(int pair[2], int fds[2])
 {
     int both[2] = { os_fd_above_standard(pair[0]), os_fd_above_standard(pair[1]) };

@@ -26,6 +26,10 @@ int os_pipe(int fds[2]);
 /* Closes each that is not negative. */
 void os_close_all(const int *fds, unsigned count);
 
+/* The same, and sets them to -1; before it closes them, so that a child that is forked meanwhile closes nothing twice.
+ */
+void os_close_and_forget(int *const *fds, unsigned count);
+
 /* Waits until there is something to read or the other end hung up, at most `timeout` nanoseconds (negative: for ever).
  * Returns 0, -ETIMEDOUT, or -EINTR after a signal. */
 int os_poll_readable(int fd, int64_t timeout);

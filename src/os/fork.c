@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { HANDLERS_MOST = 8 };
+enum { HANDLERS_MOST = 12 };
 
 static void (*handlers[HANDLERS_MOST])(void);
 static int handlers_count;

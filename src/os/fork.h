@@ -23,7 +23,7 @@ pid_t os_fork_quiet(void);
 pid_t os_fork_loud(void);
 
 /* Has a function called in each child that this process forks, in whatever way but by a bare system call. At most
- * eight; to be called from constructors. */
+ * twelve; to be called from constructors. */
 void os_at_fork_child(void (*handler)(void));
 
 #endif

@@ -73,5 +73,5 @@ int os_message_receive(int socket, struct os_message *message)
             message->user = sender.uid;
         }
     }
-    return 0;
+    return header.msg_flags & MSG_CTRUNC && room > 0 ? -EMFILE : 0;
 }

@@ -20,8 +20,8 @@ struct os_message {
  * -errno: -EPIPE, -ECONNRESET if the other end is closed. */
 int os_message_send(int socket, const struct os_message *message);
 
-/* Receives; blocks until there is something. Returns 0; -EPIPE if the other end is closed and nothing is left; -EINTR;
- * -errno. */
+/* Receives; blocks until there is something. Returns 0; -EPIPE if the other end is closed and nothing is left; -EMFILE
+ * with the message and those of its descriptors that there was room for; -EINTR; -errno. */
 int os_message_receive(int socket, struct os_message *message);
 
 #endif

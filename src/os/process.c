@@ -21,10 +21,9 @@ int os_pidfd_open(pid_t pid)
 
 int os_pidfd_wait(int pidfd, int64_t timeout)
 {
-    int64_t deadline = timeout < 0 ? INT64_MAX : os_now() + timeout;
+    int64_t deadline = os_deadline(timeout);
     for (;;) {
-        int64_t left = timeout < 0 ? -1 : deadline - os_now();
-        int result = os_poll_readable(pidfd, timeout >= 0 && left < 0 ? 0 : left);
+        int result = os_poll_readable(pidfd, os_left(deadline));
         if (result != -EINTR)
             return result;
     }

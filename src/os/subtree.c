@@ -20,9 +20,9 @@ struct entry {
 };
 
 struct os_subtree_process {
-    struct entry entry;
+    pid_t pid;
+    unsigned long long began;
     int pidfd;
-    bool in_group;
 };
 
 struct entries {
@@ -82,23 +82,23 @@ static int read_all(struct entries *entries)
 static bool is_found(const struct os_subtree *subtree, const struct entry *entry)
 {
     for (unsigned i = 0; i < subtree->count; i++)
-        if (subtree->processes[i].entry.pid == entry->pid && subtree->processes[i].entry.began == entry->began)
+        if (subtree->processes[i].pid == entry->pid && subtree->processes[i].began == entry->began)
             return true;
     return false;
 }
 
 static bool descends(const struct os_subtree *subtree, const struct entry *entry, pid_t root)
 {
-    if (entry->parent == root || entry->group == root)
+    if (root > 0 && (entry->parent == root || entry->group == root))
         return true;
     for (unsigned i = 0; i < subtree->count; i++)
-        if (subtree->processes[i].entry.pid == entry->parent && subtree->processes[i].entry.began <= entry->began)
+        if (subtree->processes[i].pid == entry->parent && subtree->processes[i].began <= entry->began)
             return true;
     return false;
 }
 
 /* The number may have gone to another process between the look and the descriptor; not after. */
-static int add(struct os_subtree *subtree, const struct entry *entry, pid_t root)
+static int add(struct os_subtree *subtree, const struct entry *entry)
 {
     void *list = subtree->processes;
     if (!make_room(&list, subtree->count, &subtree->room, sizeof *subtree->processes))
@@ -112,7 +112,7 @@ static int add(struct os_subtree *subtree, const struct entry *entry, pid_t root
         close(pidfd);
         return 0;
     }
-    subtree->processes[subtree->count++] = (struct os_subtree_process) { again, pidfd, again.group == root };
+    subtree->processes[subtree->count++] = (struct os_subtree_process) { entry->pid, entry->began, pidfd };
     return 1;
 }
 
@@ -128,7 +128,7 @@ int os_subtree_look(struct os_subtree *subtree, pid_t root)
             if (entry->pid == root || entry->pid == getpid() || !descends(subtree, entry, root) ||
                 is_found(subtree, entry))
                 continue;
-            result = add(subtree, entry, root);
+            result = add(subtree, entry);
             more = more || result > 0;
             found += result > 0;
         }
@@ -139,22 +139,21 @@ int os_subtree_look(struct os_subtree *subtree, pid_t root)
 
 void os_subtree_signal(const struct os_subtree *subtree, pid_t root, int root_fd, int signal)
 {
-    bool group = kill(-root, signal) == 0;
+    bool group = root > 0 && kill(-root, signal) == 0;
     if (!group)
         os_pidfd_kill(root_fd, signal);
+    /* A second SIGKILL does no harm; a second signal of another kind might. */
     for (unsigned i = 0; i < subtree->count; i++)
-        if (!group || !subtree->processes[i].in_group)
+        if (!group || signal == SIGKILL || getpgid(subtree->processes[i].pid) != root)
             os_pidfd_kill(subtree->processes[i].pidfd, signal);
 }
 
 int os_subtree_wait(const struct os_subtree *subtree, int root_fd, int64_t timeout)
 {
-    int64_t deadline = timeout < 0 ? 0 : os_now() + timeout;
+    int64_t deadline = os_deadline(timeout);
     int result = os_poll_readable(root_fd, timeout);
-    for (unsigned i = 0; i < subtree->count && result == 0; i++) {
-        int64_t left = timeout < 0 ? -1 : deadline - os_now();
-        result = os_poll_readable(subtree->processes[i].pidfd, timeout >= 0 && left < 0 ? 0 : left);
-    }
+    for (unsigned i = 0; i < subtree->count && result == 0; i++)
+        result = os_poll_readable(subtree->processes[i].pidfd, os_left(deadline));
     return result;
 }
 

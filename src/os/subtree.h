@@ -15,11 +15,12 @@ struct os_subtree {
 };
 
 /* Adds the processes that descend from `root` or from those found before, and those in the process group of that
- * number. The root itself is not among them. The number must not be out of use: the root is running, or not yet reaped.
+ * number. The root itself is not among them. The number must not be out of use; 0 stands for one that is.
  * Returns how many are new, or -errno. */
 int os_subtree_look(struct os_subtree *subtree, pid_t root);
 
-/* Sends a signal to the root's process group and to those found that are not in it. `root_fd` is the root's pidfd. */
+/* Sends a signal to the root's process group and to those found that are not in it. `root_fd` is the root's pidfd.
+ * `root` is its number, or 0 if that may be out of use: then only the root and those found are reached. */
 void os_subtree_signal(const struct os_subtree *subtree, pid_t root, int root_fd, int signal);
 
 /* Waits until all that were found, and the root, have ended, at most `timeout` nanoseconds. Returns 0, -ETIMEDOUT or

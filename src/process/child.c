@@ -27,13 +27,6 @@ static int set_limit(int resource, uint64_t soft, uint64_t hard)
     return soft == 0 || setrlimit(resource, &limit) == 0 ? 0 : -errno;
 }
 
-static int set_nice(int add)
-{
-    errno = 0;
-    int now = getpriority(PRIO_PROCESS, 0);
-    return errno == 0 && setpriority(PRIO_PROCESS, 0, now + add) == 0 ? 0 : -errno;
-}
-
 static int arrange_descriptors(struct child_setup *setup)
 {
     int heap = region_descriptor();
@@ -50,24 +43,36 @@ static int carry_out(struct child_setup *setup, enum start_step step)
     switch (step) {
     case STEP_DESCRIPTORS: return arrange_descriptors(setup);
     case STEP_DIRECTORY: return setup->directory < 0 || fchdir(setup->directory) == 0 ? 0 : -errno;
-    case STEP_NICE: return setup->nice ? set_nice(setup->nice) : 0;
+    case STEP_NICE:
+        return setup->set_nice == LEAVE || setpriority(PRIO_PROCESS, 0, setup->nice) == 0 ||
+                       setup->set_nice == SET_IF_POSSIBLE
+                   ? 0
+                   : -errno;
     case STEP_CPUS:
-        return !setup->wanted_cpus || sched_setaffinity(0, sizeof setup->cpus, &setup->cpus) == 0 ? 0 : -errno;
+        return setup->set_cpus == LEAVE || sched_setaffinity(0, sizeof setup->cpus, &setup->cpus) == 0 ||
+                       setup->set_cpus == SET_IF_POSSIBLE
+                   ? 0
+                   : -errno;
     case STEP_MEMORY_LIMIT: return set_limit(RLIMIT_DATA, setup->memory_limit, setup->memory_limit);
     case STEP_CPU_TIME_LIMIT: return set_limit(RLIMIT_CPU, setup->cpu_seconds, setup->cpu_seconds + 1);
-    case STEP_OPEN_FILES_LIMIT: return set_limit(RLIMIT_NOFILE, setup->open_files, setup->open_files);
+    case STEP_OPEN_FILES_LIMIT:
+        return set_limit(RLIMIT_NOFILE, setup->open_files, setup->open_files_hard) == 0 ||
+                       setup->set_open_files == SET_IF_POSSIBLE
+                   ? 0
+                   : -errno;
     default: return 0;
     }
 }
 
-/* The record is good if the owner lives after the caller has lodged. */
+/* The record is good if lodging succeeds. That the leash has not hung up says nothing: an owner that is being killed is
+ * seen to be dead, and its memory used for something else, before its descriptors are closed. */
 int child_set_up(struct child_setup *setup, bool lodge, enum start_step *step)
 {
     os_signals_reset();
     setpgid(0, 0);
-    if (lodge)
-        member_lodge(setup->owner);
     *step = STEP_LEASH;
+    if (lodge && !member_lodge(setup->owner))
+        return -ENOMEM;
     int err = os_leash_take(setup->leash);
     for (int next = STEP_DESCRIPTORS; !err && next <= STEP_OPEN_FILES_LIMIT; next++)
         err = carry_out(setup, *step = (enum start_step)next);
@@ -106,6 +111,10 @@ int child_run(const struct child_setup *setup, const struct mproc_task *task)
         say_ready(setup->report);
     os_signals_unblock();
     int value = task->call(record->argument, NULL);
+    if (self_record() != record) { /* a child that the function has forked, and that ought to have ended */
+        fflush(NULL);
+        _exit(value == (value & 0xff) ? value : 0xff);
+    }
     record->value = value;
     memcpy(record->message, context.message, sizeof record->message);
     task_context = NULL;

@@ -29,15 +29,18 @@ enum start_step {
     STEP_ARGUMENT,
 };
 
-/* 0 or false where nothing is to be done; descriptors -1. */
+/* What the caller asked for has to be; what is only to be as with the caller need not. */
+enum child_set { LEAVE, SET_IF_POSSIBLE, SET };
+
+/* 0 where nothing is to be done; descriptors -1. */
 struct child_setup {
     struct process_record *record;
     member_id owner;
     int leash, report, directory;
-    bool wanted_cpus;
+    enum child_set set_cpus, set_nice, set_open_files;
     cpu_set_t cpus;
     int nice;
-    uint64_t memory_limit, cpu_seconds, open_files;
+    uint64_t memory_limit, cpu_seconds, open_files, open_files_hard;
     struct os_placements placements;
 };
 

@@ -21,7 +21,9 @@ int mproc_process_join(mproc_process *handle, int64_t timeout)
     int err = process_acquire(handle, &process);
     if (err)
         return err;
-    err = process_join(process, timeout);
+    err = process_learn(process, timeout);
+    if (err == -ETIMEDOUT && process_has_ended(process))
+        err = 0; /* and the server, stopped, does not say how */
     process_release(handle);
     return err;
 }
@@ -35,7 +37,9 @@ bool mproc_process_is_alive(mproc_process *handle)
     struct process *process;
     if (process_acquire(handle, &process) != 0)
         return false;
-    bool ended = process_learn(process);
+    bool ended = process_has_ended(process);
+    if (ended)
+        process_learn(process, 0);
     process_release(handle);
     return !ended;
 }
@@ -46,7 +50,8 @@ int mproc_process_outcome(mproc_process *handle, struct mproc_outcome *outcome)
     int err = outcome ? process_acquire(handle, &process) : -EINVAL;
     if (err)
         return err;
-    if (process_learn(process))
+    err = process_has_ended(process) ? process_learn(process, SERVER_PATIENCE) : -EAGAIN;
+    if (!err)
         *outcome = process->outcome;
     else
         err = -EAGAIN;
@@ -131,32 +136,33 @@ static int ask(struct process *process, int64_t patience)
 }
 
 /* Signals all that can be found, and waits for their end. What they have started meanwhile is found by looking again: a
- * process that SIGKILL was sent to starts nothing more. */
+ * process that SIGKILL was sent to starts nothing more. Where /proc cannot be read, the process group is all there is.
+ */
 static int signal_all(struct process *process, struct os_subtree *subtree, int signal, int64_t patience)
 {
     int found;
     do {
-        os_subtree_signal(subtree, process->pid, process->pidfd, signal);
-        found = os_subtree_look(subtree, process->pid);
+        os_subtree_signal(subtree, process_number(process), process->pidfd, signal);
+        found = os_subtree_look(subtree, process_number(process));
     } while (found > 0 && signal == SIGKILL);
     if (found > 0)
-        os_subtree_signal(subtree, process->pid, process->pidfd, signal);
-    return found < 0 ? found : os_subtree_wait(subtree, process->pidfd, patience);
+        os_subtree_signal(subtree, process_number(process), process->pidfd, signal);
+    return os_subtree_wait(subtree, process->pidfd, patience);
 }
 
 static int stop(struct process *process, struct os_subtree *subtree, int64_t asked, int64_t terminate, int64_t kill)
 {
-    int err = os_subtree_look(subtree, process->pid);
-    if (err >= 0)
-        err = asked == 0 ? -ETIMEDOUT : ask(process, asked);
-    /* Before its end it may have started more, which then is in its process group at least. */
-    if (err == 0 && (err = os_subtree_look(subtree, process->pid)) >= 0)
+    int looked = os_subtree_look(subtree, process_number(process));
+    int err = asked == 0 ? -ETIMEDOUT : ask(process, asked);
+    if (err == 0) { /* before its end it may have started more, which then is in its process group at least */
+        looked = os_subtree_look(subtree, process_number(process));
         err = os_subtree_wait(subtree, process->pidfd, 0);
+    }
     if (err == -ETIMEDOUT && terminate != 0)
         err = signal_all(process, subtree, SIGTERM, terminate);
     if (err == -ETIMEDOUT && kill != 0)
         err = signal_all(process, subtree, SIGKILL, kill);
-    return err;
+    return err == 0 && looked < 0 ? looked : err;
 }
 
 int mproc_process_stop(mproc_process *handle, int64_t asked, int64_t terminate, int64_t kill)
@@ -168,12 +174,10 @@ int mproc_process_stop(mproc_process *handle, int64_t asked, int64_t terminate, 
     if (err)
         return err;
     struct os_subtree subtree = { 0 };
-    if (process_hold(process)) {
-        err = stop(process, &subtree, asked, terminate, kill);
-        os_subtree_forget(&subtree);
-        process_unhold(process);
-        process_learn(process);
-    }
+    process_hold(process);
+    err = stop(process, &subtree, asked, terminate, kill);
+    os_subtree_forget(&subtree);
+    process_unhold(process);
     process_release(handle);
     return err;
 }
@@ -186,10 +190,12 @@ int mproc_active_children(mproc_process **processes, int most)
     unsigned index = 0;
     int count = 0;
     for (mproc_process *handle; (handle = process_next(&index, &process));) {
-        if (!process_learn(process)) {
+        if (!process_has_ended(process)) {
             if (count < most)
                 processes[count] = handle;
             count++;
+        } else {
+            process_learn(process, 0);
         }
         process_release(handle);
     }

@@ -4,11 +4,11 @@
  */
 #include "process/exit.h"
 
+#include "os/clock.h"
 #include "os/process.h"
 #include "process/forkserver.h"
 #include "process/process.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -25,12 +25,12 @@ static void terminate_daemons(void)
     }
 }
 
-static void join(struct process *process)
+static void join(struct process *process, int64_t deadline)
 {
-    if (process->daemon && os_pidfd_wait(process->pidfd, DAEMON_PATIENCE) != 0)
+    if (process->daemon && os_pidfd_wait(process->pidfd, os_left(deadline)) != 0)
         os_pidfd_kill(process->pidfd, SIGKILL);
-    while (process_join(process, -1) == -EINTR) {
-    }
+    os_pidfd_wait(process->pidfd, -1);
+    process_learn(process, 0);
 }
 
 void exit_end_processes(void)
@@ -38,22 +38,26 @@ void exit_end_processes(void)
     struct process *process;
     unsigned index = 0;
     terminate_daemons();
+    int64_t deadline = os_deadline(DAEMON_PATIENCE);
     for (mproc_process *handle; (handle = process_next(&index, &process));) {
-        join(process);
+        join(process, deadline);
         process_release(handle);
     }
 }
 
-/* Handlers are inherited by forked children, which find no processes of their own here, and no server. */
+static atomic_flag watched = ATOMIC_FLAG_INIT;
+
+/* Handlers are inherited by forked children, which find no processes of their own here, and no server. A handler that
+ * runs later may start processes, and this one then runs again. */
 static void at_exit(void)
 {
+    atomic_flag_clear(&watched);
     exit_end_processes();
     forkserver_end();
 }
 
 void exit_watch(void)
 {
-    static atomic_flag watched = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&watched))
         atexit(at_exit);
 }

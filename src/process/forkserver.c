@@ -2,6 +2,7 @@
 #include "process/forkserver.h"
 
 #include "base/report.h"
+#include "memory/member.h"
 #include "os/file.h"
 #include "os/fork.h"
 #include "os/message.h"
@@ -11,6 +12,8 @@
 
 #include <errno.h>
 #include <mproc/error.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -21,7 +24,8 @@ static struct {
     bool there;
     int socket; /* inherited by all processes of the family that come after */
     /* Of the process that started it alone: */
-    pid_t owner, pid;
+    uint64_t owner; /* stamp */
+    pid_t pid;
     int leash;
     char *program; /* its first argument */
 } server = { .socket = -1, .leash = -1 };
@@ -36,6 +40,17 @@ bool forkserver_is_there(void)
     return server.there;
 }
 
+/* Another one is begun, in a daemon say, whose parent had the first one and has ended. */
+static void forget_dead_server(void)
+{
+    if (!server.there || !os_has_hung_up(server.socket))
+        return;
+    if (server.owner == member_process_stamp())
+        os_reap(server.pid);
+    os_close_and_forget((int *[]) { &server.leash, &server.socket }, 2);
+    server.there = false;
+}
+
 void forkserver_join(int socket)
 {
     server.socket = socket;
@@ -45,9 +60,7 @@ void forkserver_join(int socket)
 /* A forked child that kept the leash would keep the server alive after this process. */
 static void forget_in_forked_child(void)
 {
-    if (server.leash >= 0)
-        close(server.leash);
-    server.leash = -1;
+    os_close_and_forget((int *[]) { &server.leash }, 1);
 }
 
 __attribute__((constructor)) static void watch_forks(void)
@@ -70,6 +83,13 @@ static _Noreturn void be_server(int socket, int leash)
 int forkserver_begin(const char *program)
 {
     int pair[2], leash[2], on = 1;
+    forget_dead_server();
+    if (server.there)
+        return 0;
+    int other = os_has_other_threads();
+    if (other != 0)
+        return other < 0 ? other : MPROC_E_THREADED_FORK;
+    fflush(NULL);
     int err = os_socket_pair(SOCK_SEQPACKET, pair);
     if (err)
         return err;
@@ -80,6 +100,7 @@ int forkserver_begin(const char *program)
     }
     setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     server.socket = os_fd_out_of_the_way(pair[1]);
+    free(server.program);
     server.program = strdup(program);
     pid_t pid = server.program ? fork_with_hooks(false) : -ENOMEM;
     if (pid == 0) {
@@ -91,12 +112,11 @@ int forkserver_begin(const char *program)
     os_close_all((const int[]) { pair[0], leash[0] }, 2);
     if (pid < 0) {
         os_close_all((const int[]) { server.socket, leash[1] }, 2);
-        free(server.program);
         server.socket = -1;
         return pid;
     }
     server.there = true;
-    server.owner = getpid();
+    server.owner = member_process_stamp();
     server.pid = pid;
     server.leash = os_fd_out_of_the_way(leash[1]);
     return 0;
@@ -104,13 +124,16 @@ int forkserver_begin(const char *program)
 
 void forkserver_end(void)
 {
-    if (!server.there || server.owner != getpid())
+    if (!server.there || server.owner != member_process_stamp())
         return;
     server.there = false;
-    close(server.leash); /* kills it */
-    close(server.socket);
-    os_reap(server.pid);
-    free(server.program);
+    int result = kill(server.pid, SIGKILL); /* not reaped by anybody else, so the number is its own */
+    os_close_and_forget((int *[]) { &server.leash, &server.socket }, 2);
+    if (result == 0)
+        os_reap(server.pid);
+    else
+        os_reap_ending(
+            server.pid); /* this process has changed its user: the leash has to do, if nobody else holds it */
 }
 
 int forkserver_check(struct start *start)
@@ -157,6 +180,7 @@ static int send_request(struct server_request *request, int letter)
     request->letter = enclose(fds, &count, letter);
     for (unsigned i = 0; i < setup->placements.count; i++)
         setup->placements.source[i] = enclose(fds, &count, setup->placements.source[i]);
+    request->descriptors = count;
     int err = os_message_send(server.socket, &(struct os_message) { request, sizeof *request, fds, count, 0 });
     return err == -EPIPE || err == -ECONNRESET ? MPROC_E_FORKSERVER_DIED : err;
 }
@@ -167,8 +191,10 @@ int forkserver_ask(struct start *start)
     struct server_request request = { .method = arguments->method, .setup = start->setup };
     int letter = -1;
     if (arguments->method == MPROC_SPAWN) {
-        letter = spawn_write_letter(server.program ? server.program : "mproc", start->setup.record->name,
-                                    arguments->environment ? arguments->environment : (const char *const *)environ);
+        static const char *const nothing[] = { NULL };
+        const char *const *own = environ ? (const char *const *)environ : nothing;
+        letter = spawn_write_letter(server.program ? server.program : program_invocation_name,
+                                    start->setup.record->name, arguments->environment ? arguments->environment : own);
         if (letter < 0)
             return start_report(start, letter);
     }

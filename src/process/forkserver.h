@@ -10,7 +10,7 @@
 
 #include "process/start.h"
 
-/* Starts the server. Returns 0 or -errno. */
+/* Starts the server, unless there is one that lives. Returns 0, MPROC_E_THREADED_FORK or -errno. */
 int forkserver_begin(const char *program);
 
 /* Ends the server, if this process has started it. */

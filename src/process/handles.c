@@ -1,13 +1,13 @@
 /* Handles: what a program holds of pools and processes. SPDX-License-Identifier: MIT */
 #include "process/handles.h"
 
+#include "memory/member.h"
 #include "os/futex.h"
 
 #include <limits.h>
 #include <mproc/error.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <unistd.h>
 
 /* One word a place, changed by compare-and-swap only, so that a fork at any moment leaves a table that the child can
  * use: bits 0-30 users (calls in progress), bit 31 CLOSING, bits 32-62 use of this place, bit 63 IN_USE. */
@@ -56,7 +56,7 @@ void *handles_create(struct handles *handles, void *object)
             continue;
         raise_used_end(handles, i + 1);
         place->object = object;
-        place->owner = getpid();
+        place->owner = member_process_stamp();
         atomic_store(&place->word, IN_USE | use << USE_SHIFT);
         return encode(i, use);
     }
@@ -92,7 +92,7 @@ int handles_acquire(struct handles *handles, void *handle, void **object)
     struct handle_place *place = decode(handles, handle, &use);
     if (!place || !change(place, use, 1, &after))
         return MPROC_E_CLOSED;
-    if (place->owner != getpid()) {
+    if (place->owner != member_process_stamp()) {
         handles_release(handles, handle);
         return MPROC_E_FORKED;
     }
@@ -141,7 +141,7 @@ void handles_each_foreign(struct handles *handles, void (*call)(void *object))
 {
     for (unsigned i = 0; i < atomic_load(&handles->used_end); i++) {
         struct handle_place *place = &handles->places[i];
-        if ((atomic_load(&place->word) & IN_USE) && place->owner != getpid())
+        if ((atomic_load(&place->word) & IN_USE) && place->owner != member_process_stamp())
             call(place->object);
     }
 }

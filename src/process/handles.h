@@ -8,13 +8,12 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct handle_place {
     _Atomic uint64_t word;
     _Atomic uint32_t left; /* futex: grows when all but the closing call have left */
-    pid_t owner;           /* with `object`, set by the creator before the place is in use */
-    void *object;
+    uint64_t owner;        /* stamp of the process (memory/member.h) ... */
+    void *object;          /* ... both set by the creator before the place is in use */
 };
 
 /* At most 32767 places. */

@@ -4,7 +4,6 @@
 #include "memory/heap.h"
 #include "memory/member.h"
 #include "os/file.h"
-#include "os/fork.h"
 #include "process/child.h"
 #include "process/exit.h"
 #include "process/forkserver.h"
@@ -58,15 +57,9 @@ int mproc_init(int *argc, char ***argv)
         _exit(127);
     case NOT_SPAWNED: break;
     }
-    if (forkserver_is_there())
-        return 0;
-    int other = os_has_other_threads();
-    if (other != 0)
-        return other < 0 ? other : MPROC_E_THREADED_FORK;
     int err = mproc_family_check();
     if (err)
         return err;
-    fflush(NULL);
     err = forkserver_begin(named ? (*argv)[0] : program_invocation_name);
     if (!err)
         exit_watch();

@@ -1,6 +1,7 @@
 /* The starting process's side of a process. SPDX-License-Identifier: MIT */
 #include "process/process.h"
 
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/fork.h"
 #include "os/message.h"
@@ -10,6 +11,7 @@
 #include "process/self.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -26,8 +28,7 @@ static struct handles handles = { .places = places, .count = MPROC_PROCESSES_MAX
 static void let_go(void *object)
 {
     struct process *process = object;
-    os_close_all((const int[]) { process->leash, process->report, process->pidfd }, 3);
-    process->leash = process->report = process->pidfd = -1;
+    os_close_and_forget((int *[]) { &process->leash, &process->leash_end, &process->report, &process->pidfd }, 4);
 }
 
 static void forget_in_forked_child(void)
@@ -72,9 +73,9 @@ mproc_process *process_next(unsigned *index, struct process **process)
     return handle;
 }
 
-static bool has_ended(struct process *process)
+bool process_has_ended(const struct process *process)
 {
-    return atomic_load(&process->ended) || os_pidfd_wait(process->pidfd, 0) == 0;
+    return os_pidfd_wait(process->pidfd, 0) == 0;
 }
 
 /* ---- how it ended */
@@ -89,25 +90,21 @@ static int status_of_own(const struct process *process, siginfo_t *info, int opt
     return result == 0 ? 0 : -errno;
 }
 
-/* The server says it soon after the end; or hangs up, being dead. */
+/* The server says it soon after the end; or hangs up, being dead. -EAGAIN: not yet. */
 static int status_from_server(const struct process *process, int *status)
 {
-    for (;;) {
+    while (os_poll_readable(process->report, 0) == 0) {
         struct process_report report;
-        int fd;
-        struct os_message message = { &report, sizeof report, &fd, 1, 0 };
+        struct os_message message = { .data = &report, .size = sizeof report };
         int err = os_message_receive(process->report, &message);
-        if (message.fds_count > 0)
-            close(fd);
-        if (err == -EINTR)
-            continue;
-        if (err)
+        if (err && err != -EINTR)
             return err;
-        if (report.kind == REPORT_ENDED) {
+        if (!err && report.kind == REPORT_ENDED) {
             *status = report.status;
             return 0;
         }
     }
+    return -EAGAIN;
 }
 
 static void set_outcome(struct process *process, bool seen, bool exited, int number)
@@ -132,90 +129,96 @@ static void set_outcome(struct process *process, bool seen, bool exited, int num
     }
 }
 
-/* What the process said itself need not be asked for. */
-static void find_out(struct process *process, int options)
+/* With the mutex held, of a process that has ended. What it said itself need not be asked for. */
+static void find_out(struct process *process)
 {
     int status = 0;
     siginfo_t info = { .si_status = 0 };
-    bool seen = false;
     if (!process->of_server) {
-        seen = status_of_own(process, &info, options) == 0;
+        bool seen = status_of_own(process, &info, process->holds > 0 ? WNOWAIT : 0) == 0;
         set_outcome(process, seen, info.si_code == CLD_EXITED, info.si_status);
-    } else {
-        if (!atomic_load(&process->record->finished))
-            seen = status_from_server(process, &status) == 0;
-        set_outcome(process, seen, WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+        process->known = true;
+        return;
     }
+    int err = atomic_load(&process->record->finished) ? -EPIPE : status_from_server(process, &status);
+    if (err == -EAGAIN)
+        return;
+    set_outcome(process, err == 0, WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     process->known = true;
 }
 
-static void close_ties(struct process *process)
+/* What it has left behind is let off the leash before that is closed. The server reaps when its socket is closed. */
+static void let_number_go(struct process *process)
 {
-    os_close_all((const int[]) { process->report, process->leash }, 2);
-    process->report = process->leash = -1;
+    fcntl(process->leash_end, F_SETFL, 0);
+    os_close_and_forget((int *[]) { &process->leash_end, &process->leash, &process->report }, 3);
     process->released = true;
 }
 
-/* With the mutex held. The server reaps when its socket is closed. */
-static void learn_locked(struct process *process)
+/* Returns true if it is known how it ended. */
+static bool try_to_learn(struct process *process)
 {
-    bool held = process->holds > 0;
     siginfo_t info;
-    if (!process->known)
-        find_out(process, held ? WNOWAIT : 0);
-    else if (!held && !process->released && !process->of_server)
-        status_of_own(process, &info, 0);
-    if (!held && !process->released)
-        close_ties(process);
+    pthread_mutex_lock(&process->mutex);
+    bool before = process->known;
+    if (!before)
+        find_out(process);
+    if (process->known && !process->released && process->holds == 0) {
+        if (before && !process->of_server)
+            status_of_own(process, &info, 0);
+        let_number_go(process);
+    }
+    bool known = process->known;
+    pthread_mutex_unlock(&process->mutex);
+    return known;
 }
 
-static void learn(struct process *process)
+int process_learn(struct process *process, int64_t timeout)
+{
+    int err = os_poll_readable(process->pidfd, timeout);
+    if (err != 0 || try_to_learn(process))
+        return err;
+    int64_t deadline = os_deadline(timeout < 0 || timeout > SERVER_PATIENCE ? SERVER_PATIENCE : timeout);
+    do
+        err = os_poll_readable(process->report, os_left(deadline));
+    while (err == 0 && !try_to_learn(process));
+    return err;
+}
+
+void process_hold(struct process *process)
 {
     pthread_mutex_lock(&process->mutex);
-    learn_locked(process);
-    atomic_store(&process->ended, true);
+    process->holds++;
     pthread_mutex_unlock(&process->mutex);
-}
-
-bool process_learn(struct process *process)
-{
-    if (!has_ended(process))
-        return false;
-    learn(process);
-    return true;
-}
-
-bool process_hold(struct process *process)
-{
-    pthread_mutex_lock(&process->mutex);
-    bool held = !process->released;
-    process->holds += held;
-    pthread_mutex_unlock(&process->mutex);
-    return held;
 }
 
 void process_unhold(struct process *process)
 {
     pthread_mutex_lock(&process->mutex);
     process->holds--;
-    if (process->known)
-        learn_locked(process);
     pthread_mutex_unlock(&process->mutex);
+    process_learn(process, 0);
 }
 
-int process_join(struct process *process, int64_t timeout)
+/* Its own child cannot be reaped by others, unless they ask for it with __WALL, before it has ended; the server's is
+ * reaped by nobody else as long as the server lives. */
+pid_t process_number(const struct process *process)
 {
-    int err = atomic_load(&process->ended) ? 0 : os_poll_readable(process->pidfd, timeout);
-    if (!err)
-        learn(process);
-    return err;
+    siginfo_t info;
+    if (process->released)
+        return 0;
+    if (!process_has_ended(process))
+        return process->pid;
+    bool gone =
+        process->of_server ? os_has_hung_up(process->report) : status_of_own(process, &info, WNOWAIT | WNOHANG) != 0;
+    return gone ? 0 : process->pid;
 }
 
 void process_destroy(struct process *process)
 {
     if (!process)
         return;
-    os_close_all((const int[]) { process->report, process->leash, process->pidfd }, 3);
+    os_close_and_forget((int *[]) { &process->pidfd }, 1);
     pthread_mutex_destroy(&process->mutex);
     record_free(process->record);
     free(process);
@@ -228,9 +231,9 @@ int mproc_process_close(mproc_process *handle)
     int err = handle ? process_acquire(handle, &process) : 0;
     if (!handle || err)
         return err;
-    bool ended = process_learn(process);
+    bool known = process_learn(process, process_has_ended(process) ? SERVER_PATIENCE : 0) == 0;
     process_release(handle);
-    if (!ended)
+    if (!known)
         return -EBUSY;
     err = handles_close(&handles, handle, &object, NULL);
     if (!err)

@@ -9,19 +9,21 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* How long a server that says nothing, as it was stopped, is waited for. */
+#define SERVER_PATIENCE INT64_C(1000000000)
+
 struct process {
     pid_t pid;
     int pidfd;
-    int leash;  /* kept open as long as the process is to live; -1 once it has ended */
+    /* A pipe: the end for writing is kept open as long as the process is to live; the other one, to take what it leaves
+     * behind off the leash when it has ended by itself. -1 afterwards. */
+    int leash, leash_end;
     int report; /* socket to the server, if it is the server's child: says how it ended; -1 otherwise or afterwards */
     bool of_server;
     bool daemon;
     struct process_record *record;
 
-    _Atomic bool ended; /* it has been seen to have ended */
-
-    /* Guards what follows, and `leash` and `report`. Held across a wait only for what the server says of a process that
-     * has ended. */
+    /* Guards what follows, and `leash` and `report`. Never held across anything that waits. */
     pthread_mutex_t mutex;
     bool known; /* how it ended: `outcome` */
     bool released;
@@ -41,15 +43,19 @@ void process_release(mproc_process *handle);
  */
 mproc_process *process_next(unsigned *index, struct process **process);
 
-/* If it has ended, finds out how, and lets its number go unless there are holds. Returns true if it has ended. */
-bool process_learn(struct process *process);
+bool process_has_ended(const struct process *process);
 
-/* Keeps its number and process group from being given to others. False if they may have been already. */
-bool process_hold(struct process *process);
+/* Waits until it has ended, at most `timeout` nanoseconds; finds out how, and lets its number go unless there are
+ * holds. A server that does not say how is waited for as long again, but no longer than a second. Returns 0,
+ * -ETIMEDOUT, -EINTR. */
+int process_learn(struct process *process, int64_t timeout);
+
+/* Keeps its number and process group from being given to others, if they have not been already. */
+void process_hold(struct process *process);
 void process_unhold(struct process *process);
 
-/* Waits until it has ended, and learns. Returns 0, -ETIMEDOUT, -EINTR. */
-int process_join(struct process *process, int64_t timeout);
+/* Its number, while it is held; 0 if it may have been given to others. */
+pid_t process_number(const struct process *process);
 
 /* Frees what is held of a process that has ended, and that nobody uses any more. */
 void process_destroy(struct process *process);

@@ -6,11 +6,12 @@
 #include "os/futex.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
-/* Inherited by forked children, in which it is another process's: `pid` tells. */
+/* Inherited by forked children, in which it is another process's: `process` tells. */
 static struct {
-    pid_t pid;
+    uint64_t process; /* stamp */
     struct process_record *record;
     int leash;
 } self = { .leash = -1 };
@@ -20,9 +21,10 @@ static char self_place, parent_place;
 /* A child of fork outlives the parent's parent if it wants to, and has no part in the leash. */
 static void forget_in_forked_child(void)
 {
-    if (self.leash >= 0)
-        close(self.leash);
+    int leash = self.leash;
     self.leash = -1;
+    if (leash >= 0)
+        close(leash);
 }
 
 __attribute__((constructor)) static void watch_forks(void)
@@ -42,14 +44,15 @@ mproc_process *self_parent_handle(void)
 
 void self_become(struct process_record *record, int leash)
 {
+    fcntl(leash, F_SETFD, 0); /* should this process execute another program, it stays on the leash */
     self.record = record;
     self.leash = leash;
-    self.pid = getpid();
+    self.process = member_process_stamp();
 }
 
 struct process_record *self_record(void)
 {
-    return self.record && self.pid == getpid() ? self.record : NULL;
+    return self.record && self.process == member_process_stamp() ? self.record : NULL;
 }
 
 void self_finished(void)
@@ -90,10 +93,10 @@ int mproc_stop_wait(int64_t timeout)
     struct process_record *record = self_record();
     if (!record)
         return -ECHILD;
-    int64_t deadline = timeout < 0 ? 0 : os_now() + timeout;
+    int64_t deadline = os_deadline(timeout);
     while (!atomic_load(&record->stop)) {
-        int64_t left = timeout < 0 ? -1 : deadline - os_now();
-        int err = timeout >= 0 && left <= 0 ? -ETIMEDOUT : os_futex_wait(&record->stop, 0, left);
+        int64_t left = os_left(deadline);
+        int err = left == 0 ? -ETIMEDOUT : os_futex_wait(&record->stop, 0, left);
         if ((err == -ETIMEDOUT || err == -EINTR) && !atomic_load(&record->stop))
             return err;
     }

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,25 +102,31 @@ static pid_t start(struct server_request *request, uid_t user, enum start_step *
                                           : fork_one(&request->setup);
 }
 
-/* Returns true in a new process. */
+static bool is_complete(const struct server_request *request, const struct os_message *message)
+{
+    return message->size == sizeof *request && request->setup.placements.count <= OS_PLACEMENTS_MOST &&
+           message->fds_count == request->descriptors && request->setup.report == 0;
+}
+
+/* Returns true in a new process. The report socket is the first that comes, and is kept with the process. */
 static bool serve(struct server_request *request)
 {
     int fds[OS_MESSAGE_FDS_MOST];
     struct os_message message = { request, sizeof *request, fds, OS_MESSAGE_FDS_MOST, 0 };
-    if (os_message_receive(server.socket, &message) != 0)
-        return false;
-    if (message.size == sizeof *request) {
+    int err = os_message_receive(server.socket, &message);
+    enum start_step step = STEP_DESCRIPTORS;
+    pid_t pid = -EMFILE;
+    if (err == 0 && is_complete(request, &message)) {
         take_descriptors(request, fds, message.fds_count);
-        int report = request->setup.report;
-        enum start_step step;
-        pid_t pid = start(request, message.user, &step);
-        if (pid == 0)
-            return true;
-        if (pid > 0) {
-            server.list[server.count++] = (struct served) { .pid = pid, .report = fcntl(report, F_DUPFD_CLOEXEC, 3) };
-        } else {
-            tell(report, &(struct process_report) { .kind = REPORT_FAILED, .err = (int)pid, .step = step });
-        }
+        pid = start(request, message.user, &step);
+    }
+    if (pid == 0)
+        return true;
+    if (pid > 0) {
+        server.list[server.count++] = (struct served) { .pid = pid, .report = fds[0] };
+        fds[0] = -1;
+    } else if (message.fds_count > 0) {
+        tell(fds[0], &(struct process_report) { .kind = REPORT_FAILED, .err = (int)pid, .step = step });
     }
     os_close_all(fds, message.fds_count);
     return false;
@@ -170,7 +177,11 @@ static void wait_for_events(void)
     for (unsigned i = 0; i < server.count; i++)
         server.watched[WATCHED_FIRST + i] =
             (struct pollfd) { .fd = server.list[i].ended ? server.list[i].report : -1, .events = 0 };
-    poll(server.watched, server.count + WATCHED_FIRST, -1);
+    int result = poll(server.watched, server.count + WATCHED_FIRST, -1);
+    if (result < 0 && errno != EINTR) { /* more than the limit on open files: look at the processes now and then */
+        server.watched[0].revents = 0;
+        poll(server.watched, WATCHED_FIRST, 100);
+    }
 }
 
 /* ---- beginning */
@@ -185,6 +196,16 @@ static void leave_descriptors(int socket, int leash)
     os_close_others(&placements, others, 4);
 }
 
+/* It has a descriptor for each process that it has started. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 struct child_setup *server_run(int socket, int leash)
 {
     static struct server_request request;
@@ -193,6 +214,7 @@ struct child_setup *server_run(int socket, int leash)
     os_set_name("mproc:server");
     setpgid(0, 0);
     leave_descriptors(socket, leash);
+    raise_limit();
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     server.socket = socket;

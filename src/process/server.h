@@ -9,7 +9,8 @@
 /* What the server is asked for. In `setup`, descriptors are indexes among those that come with the message. */
 struct server_request {
     enum mproc_start_method method;
-    int letter; /* index of a file with the strings for MPROC_SPAWN; -1 */
+    int letter;           /* index of a file with the strings for MPROC_SPAWN; -1 */
+    unsigned descriptors; /* how many come with it; the first is the report socket */
     struct child_setup setup;
 };
 

@@ -52,7 +52,7 @@ int spawn_write_letter(const char *program, const char *name, const char *const 
     for (const char *const *variable = environment; *variable; variable++)
         size += is_ours(*variable) ? 0 : strlen(*variable) + 1;
     char *text = malloc(size);
-    int err = text ? 0 : -ENOMEM;
+    int err = !text ? -ENOMEM : os_file_size_limit(size) < size ? -EFBIG : 0;
     if (!err) {
         char *end = stpcpy(stpcpy(text, program) + 1, name) + 1;
         for (const char *const *variable = environment; *variable; variable++)

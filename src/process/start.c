@@ -10,53 +10,75 @@
 #include "process/fork_hooks.h"
 #include "process/forkserver.h"
 #include "process/process.h"
+#include "process/ties.h"
 
 #include <errno.h>
 #include <mproc/error.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A server's children are to be as the caller is in this, not as the server is. */
 static void set_options(struct start *start)
 {
     const struct mproc_process_start_arguments *arguments = start->arguments;
     struct child_setup *setup = &start->setup;
-    setup->nice = arguments->nice;
+    enum child_set as_caller = arguments->method == MPROC_FORK ? LEAVE : SET_IF_POSSIBLE;
+    setup->set_nice = arguments->nice ? SET : as_caller;
+    setup->nice = setup->set_nice == LEAVE ? 0 : getpriority(PRIO_PROCESS, 0) + arguments->nice;
     setup->memory_limit = arguments->memory_limit;
-    setup->cpu_seconds = ((uint64_t)arguments->cpu_time_limit + 999999999) / 1000000000;
-    setup->open_files = (uint64_t)arguments->open_files_limit;
-    setup->wanted_cpus = arguments->cpus_count > 0;
+    setup->cpu_seconds =
+        (uint64_t)arguments->cpu_time_limit / 1000000000 + (arguments->cpu_time_limit % 1000000000 > 0);
+    struct rlimit limit = { (rlim_t)arguments->open_files_limit, (rlim_t)arguments->open_files_limit };
+    setup->set_open_files = arguments->open_files_limit ? SET : as_caller;
+    if (setup->set_open_files == SET_IF_POSSIBLE)
+        getrlimit(RLIMIT_NOFILE, &limit);
+    setup->open_files = limit.rlim_cur;
+    setup->open_files_hard = limit.rlim_max;
+    setup->set_cpus = arguments->cpus_count ? SET : as_caller;
     CPU_ZERO(&setup->cpus);
+    if (setup->set_cpus == SET_IF_POSSIBLE && sched_getaffinity(0, sizeof setup->cpus, &setup->cpus) != 0)
+        setup->set_cpus = LEAVE; /* more CPUs than there is room for */
     for (size_t i = 0; i < arguments->cpus_count; i++)
         CPU_SET((size_t)arguments->cpus[i], &setup->cpus);
 }
 
-/* Whether something can go wrong in the new process that has to be told. */
+/* Whether something can go wrong in the new process that has to be told. Descriptors that are in each other's way take
+ * more of them for a moment. */
 static bool has_to_report(const struct start *start)
 {
     const struct child_setup *setup = &start->setup;
-    return start->arguments->method != MPROC_FORK || setup->directory >= 0 || setup->nice || setup->wanted_cpus ||
-           setup->memory_limit || setup->cpu_seconds || setup->open_files || setup->placements.count > 3;
+    bool crossed = false;
+    for (unsigned i = 0; i < setup->placements.count; i++)
+        crossed |=
+            setup->placements.source[i] <= STDERR_FILENO && setup->placements.source[i] != setup->placements.target[i];
+    return start->arguments->method != MPROC_FORK || setup->directory >= 0 || setup->set_nice == SET ||
+           setup->set_cpus == SET || setup->memory_limit || setup->cpu_seconds || setup->set_open_files == SET ||
+           setup->placements.count > 3 || crossed;
 }
 
 static int open_ties(struct start *start)
 {
     int pipe[2], pair[2] = { -1, -1 };
+    ties_begin_change();
     int err = os_pipe(pipe);
     if (!err && has_to_report(start)) {
         err = os_socket_pair(SOCK_SEQPACKET, pair);
         if (err)
             os_close_all(pipe, 2);
     }
-    if (err)
-        return start_report(start, err);
-    start->setup.leash = pipe[0];
-    start->leash = pipe[1];
-    start->report = pair[0];
-    start->setup.report = pair[1];
-    return 0;
+    if (!err) {
+        start->setup.leash = pipe[0];
+        start->leash = pipe[1];
+        start->report = pair[0];
+        start->setup.report = pair[1];
+        ties_add(start);
+    }
+    ties_end_change();
+    return err ? start_report(start, err) : 0;
 }
 
 /* ---- by fork */
@@ -70,12 +92,14 @@ static _Noreturn void be_child(struct start *start)
     child_end(child_run(&start->setup, start->task));
 }
 
-/* What the streams hold is written by this process, and not by both. A stream that another thread is using, which
- * only fork_with_threads allows, is left to it. */
-static void flush_streams(void)
+/* What streams hold is written by this process, and not by both. Beside other threads, which only fork_with_threads
+ * allows, one that somebody is using cannot be waited for. */
+static void flush_streams(bool beside_threads)
 {
     FILE *const streams[] = { stdout, stderr };
-    for (int i = 0; i < 2; i++) {
+    if (!beside_threads)
+        fflush(NULL);
+    for (int i = 0; i < 2 && beside_threads; i++) {
         if (ftrylockfile(streams[i]) != 0)
             continue;
         fflush_unlocked(streams[i]);
@@ -83,13 +107,16 @@ static void flush_streams(void)
     }
 }
 
+static int check_threads(struct start *start)
+{
+    int other = start->arguments->fork_with_threads ? 0 : os_has_other_threads();
+    return other == 0 ? 0 : start_report(start, other < 0 ? other : MPROC_E_THREADED_FORK);
+}
+
 static int fork_now(struct start *start)
 {
     bool loud = start->arguments->fork_with_threads;
-    int other = loud ? 0 : os_has_other_threads();
-    if (other != 0)
-        return start_report(start, other < 0 ? other : MPROC_E_THREADED_FORK);
-    flush_streams();
+    flush_streams(loud);
     pid_t pid = fork_with_hooks(loud);
     if (pid == 0) {
         close(start->leash);
@@ -153,9 +180,10 @@ static int wait_until_ready(struct start *start)
 
 static int launch(struct start *start)
 {
+    ties_enter(start);
     int err = start->arguments->method == MPROC_FORK ? fork_now(start) : forkserver_ask(start);
-    os_close_all((const int[]) { start->setup.leash, start->setup.report }, 2);
-    start->setup.leash = start->setup.report = -1;
+    ties_leave();
+    os_close_and_forget((int *[]) { &start->setup.report }, 1);
     if (!err && start->report >= 0)
         err = wait_until_ready(start);
     return err;
@@ -171,6 +199,7 @@ static int make_handle(struct start *start)
         .pid = start->pid,
         .pidfd = start->pidfd,
         .leash = start->leash,
+        .leash_end = start->setup.leash,
         .report = arguments->method == MPROC_FORK ? -1 : start->report,
         .of_server = arguments->method != MPROC_FORK,
         .daemon = arguments->daemon,
@@ -185,20 +214,40 @@ static int make_handle(struct start *start)
                            MPROC_PROCESSES_MAX);
     }
     if (arguments->method == MPROC_FORK)
-        os_close_all(&start->report, 1);
+        os_close_and_forget((int *[]) { &start->report }, 1);
     *arguments->process = handle;
     return 0;
 }
 
-/* The leash ends the process, if there is one by now. */
-static void undo(struct start *start)
+/* The server says of a process that it ended, if one was started; or that none was; or is dead. */
+static void wait_until_ended(struct start *start)
 {
-    os_close_all((const int[]) { start->leash, start->setup.leash, start->setup.report }, 3);
+    struct process_report report = { .kind = REPORT_READY };
+    int err = 0, fd;
+    while (report.kind == REPORT_READY && (err == 0 || err == -EINTR)) {
+        struct os_message message = { &report, sizeof report, &fd, 1, 0 };
+        err = os_poll_readable(start->report, SERVER_PATIENCE);
+        if (!err)
+            err = os_message_receive(start->report, &message);
+        if (!err && message.fds_count > 0)
+            close(fd);
+    }
+}
+
+/* The leash ends the process, if there is one by now, and is not held by others that were forked. */
+static void undo(struct start *start, int err)
+{
+    bool asked = start->report >= 0 && start->pid == 0 && start->arguments->method != MPROC_FORK;
+    if (start->pidfd >= 0)
+        os_pidfd_kill(start->pidfd, SIGKILL);
+    os_close_and_forget((int *[]) { &start->leash, &start->setup.leash, &start->setup.report }, 3);
     if (start->pidfd >= 0)
         os_pidfd_wait(start->pidfd, -1);
     if (start->pid > 0 && start->arguments->method == MPROC_FORK)
         os_reap(start->pid);
-    os_close_all((const int[]) { start->report, start->pidfd }, 2);
+    if (asked && err == -EMFILE)
+        wait_until_ended(start);
+    os_close_and_forget((int *[]) { &start->report, &start->pidfd }, 2);
     os_close_all(start->pipes, START_PIPES);
     record_free(start->setup.record);
 }
@@ -206,6 +255,8 @@ static void undo(struct start *start)
 static int run(struct start *start)
 {
     int err = start_check(start);
+    if (!err)
+        err = start->arguments->method == MPROC_FORK ? check_threads(start) : 0;
     if (!err)
         err = forkserver_check(start);
     if (err)
@@ -221,10 +272,11 @@ static int run(struct start *start)
     if (!err)
         err = make_handle(start);
     os_close_all(start->opened, start->opened_count);
-    if (err) {
-        undo(start);
+    if (err)
+        undo(start, err);
+    ties_remove(start);
+    if (err)
         return err;
-    }
     const struct mproc_stream *const streams[] = { &start->arguments->standard_input,
                                                    &start->arguments->standard_output,
                                                    &start->arguments->standard_error };

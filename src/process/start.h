@@ -21,6 +21,7 @@ struct start {
     int pidfd;
 
     /* What is open only for the start, and this process's ends of pipes to standard streams. */
+    struct start *next; /* process/ties.h */
     int opened[START_PIPES + 1];
     unsigned opened_count;
     int pipes[START_PIPES];

@@ -102,7 +102,7 @@ static int measure_argument(struct start *start)
             "pointer, or state .argument_size",
             start->task->name);
     if (copied && size == SIZE_MAX)
-        size = strlen(arguments->argument) + 1;
+        size = strlen(arguments->argument) + 1; /* of no type's size */
     else if (size != SIZE_MAX && size != 0 && arguments->argument && start->task->input_size != 0 &&
              size != start->task->input_size)
         return report_text(arguments->error, MPROC_E_TYPE_MISMATCH,

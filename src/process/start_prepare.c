@@ -138,7 +138,8 @@ int start_make_record(struct start *start)
     memcpy(record->function, start->task->name, name_size);
     record->owner = start->setup.owner = self->process_id;
     record->owner_pid = getpid();
-    record->argument_size = start->argument_size;
+    if (arguments->argument_size || arguments->argument_type_size != SIZE_MAX)
+        record->argument_size = start->argument_size;
     record->argument = (void *)(uintptr_t)arguments->argument;
     if (copied) {
         record->argument = (char *)record + head;

@@ -68,11 +68,13 @@ static bool is_expected(const struct descriptors *descriptors, int fd)
     return fd <= 2;
 }
 
-/* The library's own are close-on-exec. */
+/* The library's own are close-on-exec, but for the one that ties the process to its parent. */
 static int look_at_descriptors(const struct descriptors *descriptors)
 {
+    int tie = mproc_process_fd(mproc_parent_process());
+    EXPECT(fcntl(tie, F_GETFD) == 0);
     for (int fd = 0; fd < 1024; fd++) {
-        int flags = fcntl(fd, F_GETFD);
+        int flags = fd == tie ? -1 : fcntl(fd, F_GETFD);
         if (is_expected(descriptors, fd) && flags < 0)
             return mproc_task_fail(1, "descriptor %d is not open", fd);
         if (!is_expected(descriptors, fd) && flags >= 0 && !(flags & FD_CLOEXEC))
