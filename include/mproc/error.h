@@ -10,22 +10,23 @@
 
 /** The one list of mproc's own codes: name, value, text. */
 #define MPROC_ERROR_MAP(X)                                                                                             \
-    X(MPROC_E_UNREGISTERED, -4096, "the task is not registered: write MPROC_TASK(function); after its definition")     \
+    X(MPROC_E_UNREGISTERED, -4096,                                                                                     \
+      "the function is not registered: write MPROC_TASK(function); or, for a process, MPROC_PROCESS(function); after " \
+      "its definition")                                                                                                \
     X(MPROC_E_DUPLICATE_TASK, -4097, "two tasks are registered under one name: rename one of them")                    \
     X(MPROC_E_REGISTERED_LATE, -4098,                                                                                  \
       "the task was registered after the pool had opened, so its workers do not have it: load the library first, or "  \
       "open the pool again")                                                                                           \
     X(MPROC_E_TYPE_MISMATCH, -4099,                                                                                    \
-      "the arrays' element sizes are not those of the task's parameters: pass arrays of the types that the task "      \
-      "takes")                                                                                                         \
+      "the sizes of what is passed are not those that the function was registered with: pass what it takes")           \
     X(MPROC_E_TYPE_UNKNOWN, -4100,                                                                                     \
-      "the task was registered without its types, so mproc_map_with cannot check the arrays: write "                   \
-      "MPROC_TASK(function, "                                                                                          \
-      "In, Out);")                                                                                                     \
+      "a size is not known: for mproc_map_with write MPROC_TASK(function, In, Out); for a process state "              \
+      ".argument_size")                                                                                                \
     X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
-      "the process has other threads, and forking it is unsafe: open the pool before starting threads, or use "        \
-      ".backend = MPROC_THREADS, or accept the risk with .fork_with_threads = true; start processes with "             \
-      ".method = MPROC_FORKSERVER")                                                                                    \
+      "the process has other threads, and forking it is unsafe: call mproc_init and open pools before starting "       \
+      "threads, "                                                                                                      \
+      "or use .backend = MPROC_THREADS, or .method = MPROC_FORKSERVER for a process, or accept the risk with "         \
+      ".fork_with_threads = true")                                                                                     \
     X(MPROC_E_FORKED, -4102,                                                                                           \
       "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
       "one here, or start one")                                                                                        \
@@ -62,7 +63,8 @@
       "first")                                                                                                         \
     X(MPROC_E_INIT_MISSING, -4117, "the start method needs mproc_init: call it first thing in main")                   \
     X(MPROC_E_FORKSERVER_DIED, -4118,                                                                                  \
-      "the server that mproc_init had started was killed: use MPROC_FORK, or start the program again")                 \
+      "the server that mproc_init had started was killed: call mproc_init again, in a process without other threads, " \
+      "or use MPROC_FORK")                                                                                             \
     X(MPROC_E_FUNCTION_MISSING, -4119,                                                                                 \
       "the new process has no such function: load the library that holds it before main calls mproc_init")             \
     X(MPROC_E_NOT_STARTED, -4120, "the process ended before it got to its function")

@@ -10,7 +10,8 @@
 enum mproc_outcome_kind {
     MPROC_OK = 0,    /**< the task returned 0; its result is in the output array */
     MPROC_FAILED,    /**< the task returned something else */
-    MPROC_CRASHED,   /**< the worker's process ended while it ran the task: a signal, or exit() */
+    MPROC_CRASHED,   /**< the worker's process ended while it ran the task: a signal, or exit(); a process of
+                        mproc_process_start: a signal */
     MPROC_CANCELLED, /**< the task did not start: the pool was terminated, or a signal interrupted the call */
     MPROC_LOST       /**< the supervisor was killed, or the call was broken off: the task may have run, or in part */
 };

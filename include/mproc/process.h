@@ -66,30 +66,14 @@ struct mproc_stream {
 
 #ifndef __cplusplus
 /** Values for .standard_input, .standard_output and .standard_error of mproc_process_start. Since 0.1. */
-#define MPROC_TO_PARENT                                                                                                \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_INHERIT                                                                                   \
-    }
-#define MPROC_TO_NULL                                                                                                  \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_NULL                                                                                      \
-    }
-#define MPROC_TO_PIPE(fd_address)                                                                                      \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_PIPE, .pipe = (fd_address)                                                                \
-    }
-#define MPROC_TO_FILE(file_path)                                                                                       \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_FILE, .path = (file_path)                                                                 \
-    }
-#define MPROC_TO_END_OF_FILE(file_path)                                                                                \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_APPEND, .path = (file_path)                                                               \
-    }
-#define MPROC_TO_DESCRIPTOR(fd)                                                                                        \
-    {                                                                                                                  \
-        .kind = MPROC_STREAM_DESCRIPTOR, .descriptor = (fd)                                                            \
-    }
+/* clang-format off */
+#define MPROC_TO_PARENT ((struct mproc_stream) { .kind = MPROC_STREAM_INHERIT })
+#define MPROC_TO_NULL ((struct mproc_stream) { .kind = MPROC_STREAM_NULL })
+#define MPROC_TO_PIPE(fd_address) ((struct mproc_stream) { .kind = MPROC_STREAM_PIPE, .pipe = (fd_address) })
+#define MPROC_TO_FILE(file_path) ((struct mproc_stream) { .kind = MPROC_STREAM_FILE, .path = (file_path) })
+#define MPROC_TO_END_OF_FILE(file_path) ((struct mproc_stream) { .kind = MPROC_STREAM_APPEND, .path = (file_path) })
+#define MPROC_TO_DESCRIPTOR(fd) ((struct mproc_stream) { .kind = MPROC_STREAM_DESCRIPTOR, .descriptor = (fd) })
+/* clang-format on */
 #endif
 
 /** Arguments of mproc_process_start. Zero means the default. */
@@ -208,8 +192,9 @@ MPROC_API bool mproc_process_is_alive(mproc_process *process);
  *
  * - `outcome`: filled; `pid` is set in every case.
  *
- * Returns 0; -EAGAIN if it is still running; -EINVAL, MPROC_E_CLOSED, MPROC_E_FORKED; -ECHILD if the handle is not of a
- * child. Since 0.1. */
+ * May wait up to a second for the server, if that was stopped.
+ * Returns 0; -EAGAIN if it is still running, or how it ended is not known yet; -EINVAL, MPROC_E_CLOSED, MPROC_E_FORKED;
+ * -ECHILD if the handle is not of a child. Since 0.1. */
 MPROC_API int mproc_process_outcome(mproc_process *process, struct mproc_outcome *outcome);
 
 /** Its process id; 0 for a handle that is not good. Once the process is joined, the number may be another one's.
@@ -243,9 +228,10 @@ MPROC_API int mproc_process_interrupt(mproc_process *process);
  * on to the next step. Processes that it started through mproc end with it in any case.
  *
  * Blocks as long as the times say. It does not close the handle.
- * Returns 0 when all are gone; -ETIMEDOUT if some are left; -EINTR after a signal, with the step under way left undone;
- * -EDEADLK for the calling process itself; -ECHILD if the handle is not of a child; -EINVAL, MPROC_E_CLOSED,
- * MPROC_E_FORKED. Since 0.1. */
+ * Returns 0 when all that were found are gone; -errno if so, but /proc could not be read, for want of descriptors say,
+ * so that only the process group was found; -ETIMEDOUT if some are left; -EINTR after a signal, with the step under way
+ * left undone; -EDEADLK for the calling process itself; -ECHILD if the handle is not of a child; -EINVAL,
+ * MPROC_E_CLOSED, MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_process_stop(mproc_process *process, int64_t ask, int64_t terminate, int64_t kill);
 
 /** Frees a handle.

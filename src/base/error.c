@@ -24,11 +24,12 @@ enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
     X(EIO, "input or output error")                                                                                    \
     X(EBADF, "bad file descriptor")                                                                                    \
     X(ECHILD, "no such child process")                                                                                 \
-    X(EAGAIN, "no process or thread can be started, or something else is used up or not ready for the moment")         \
+    X(EAGAIN,                                                                                                          \
+      "not ready yet (a process is still running), or used up for the moment (no process or thread can be started)")   \
     X(ENOMEM, "no memory left")                                                                                        \
     X(EACCES, "permission denied")                                                                                     \
     X(EFAULT, "bad address")                                                                                           \
-    X(EBUSY, "in use")                                                                                                 \
+    X(EBUSY, "in use; a process: join or stop it first")                                                               \
     X(EEXIST, "exists already")                                                                                        \
     X(EINVAL, "invalid argument")                                                                                      \
     X(ENFILE, "the system has no file descriptors left")                                                               \
@@ -39,7 +40,11 @@ enum { OWN_CODES = sizeof own_codes / sizeof own_codes[0] };
     X(ENAMETOOLONG, "the name is too long")                                                                            \
     X(EPIPE, "the other side is gone")                                                                                 \
     X(EDEADLK, "the call would wait for itself")                                                                       \
-    X(ENOSYS, "the kernel lacks a call that mproc needs: Linux 5.4 or newer is required")                              \
+    X(ENOSYS, "a call that mproc needs is not there: Linux 5.4 or newer is required, and a tool or sandbox that "      \
+              "knows its calls")                                                                                       \
+    X(ENOTDIR, "not a directory")                                                                                      \
+    X(EISDIR, "a directory")                                                                                           \
+    X(E2BIG, "the environment is too large")                                                                           \
     X(EOVERFLOW, "a number or a size is larger than can be counted")                                                   \
     X(ETIMEDOUT, "timed out")
 

@@ -93,11 +93,8 @@ static void say_ready(int report)
 {
     struct process_report text = { .kind = REPORT_READY, .pid = getpid() };
     int pidfd = os_pidfd_open(text.pid);
-    if (pidfd < 0)
-        child_fail(report, pidfd, STEP_DESCRIPTORS);
-    os_message_send(report, &(struct os_message) { &text, sizeof text, &pidfd, 1, 0 });
-    close(pidfd);
-    close(report);
+    os_message_send(report, &(struct os_message) { &text, sizeof text, &pidfd, pidfd >= 0, 0 });
+    os_close_all((const int[]) { pidfd, report }, 2);
 }
 
 int child_run(const struct child_setup *setup, const struct mproc_task *task)
@@ -139,7 +136,7 @@ const struct mproc_task *child_find_task(const struct process_record *record, in
         return NULL;
     *step = STEP_ARGUMENT;
     *err = MPROC_E_TYPE_MISMATCH;
-    if (task->input_size && record->argument_size && task->input_size != record->argument_size)
+    if (task->input_size && record->argument_size && record->argument_size % task->input_size != 0)
         return NULL;
     return task;
 }

@@ -36,6 +36,12 @@ static uint64_t use_of(uint64_t word)
     return word >> USE_SHIFT & USE_MASK;
 }
 
+/* A process that shares no table with this one begins elsewhere, so that a handle of this one's is none there. */
+static uint64_t first_use(void)
+{
+    return (member_process_stamp() * UINT64_C(0x9e3779b97f4a7c15)) >> 33 & USE_MASK;
+}
+
 static void raise_used_end(struct handles *handles, unsigned end)
 {
     unsigned seen = atomic_load(&handles->used_end);
@@ -50,7 +56,7 @@ void *handles_create(struct handles *handles, void *object)
         uint64_t seen = atomic_load(&place->word);
         if (seen & (IN_USE | CLOSING))
             continue;
-        uint64_t use = (use_of(seen) + 1) & USE_MASK;
+        uint64_t use = seen == 0 ? first_use() : (use_of(seen) + 1) & USE_MASK;
         /* CLOSING without IN_USE: being set up. */
         if (!atomic_compare_exchange_strong(&place->word, &seen, use << USE_SHIFT | CLOSING))
             continue;

@@ -166,12 +166,12 @@ static int wait_until_ready(struct start *start)
         return start_report_step(start, report.err, report.step);
     if (report.kind == REPORT_ENDED)
         return report_end_before_start(start, report.pid, report.status);
-    if (message.fds_count == 0)
-        return start_report(start, -EMFILE);
-    if (start->pidfd >= 0)
+    if (start->pidfd >= 0 && message.fds_count > 0)
         close(fd);
-    else
+    else if (message.fds_count > 0)
         start->pidfd = fd;
+    if (start->pidfd < 0)
+        return start_report(start, -EMFILE);
     start->pid = report.pid;
     return 0;
 }

@@ -15,6 +15,13 @@ static int refuse(const struct start *start, const char *what)
     return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s", what);
 }
 
+const char *start_stream_name(const struct start *start, const struct mproc_stream *stream)
+{
+    return stream == &start->arguments->standard_input    ? ".standard_input"
+           : stream == &start->arguments->standard_output ? ".standard_output"
+                                                          : ".standard_error";
+}
+
 static int check_method(const struct start *start)
 {
     const struct mproc_process_start_arguments *arguments = start->arguments;
@@ -45,6 +52,8 @@ static int check_keep_fds(const struct start *start)
     const struct mproc_process_start_arguments *arguments = start->arguments;
     if (arguments->keep_fds_count > 0 && !arguments->keep_fds)
         return refuse(start, ".keep_fds is NULL, and .keep_fds_count is not 0");
+    if (arguments->keep_fds && arguments->keep_fds_count == 0)
+        return refuse(start, ".keep_fds is given, and .keep_fds_count is 0");
     if (arguments->keep_fds_count > MPROC_KEEP_FDS_MAX)
         return refuse(start, ".keep_fds_count is more than MPROC_KEEP_FDS_MAX");
     for (size_t i = 0; i < arguments->keep_fds_count; i++)
@@ -54,19 +63,27 @@ static int check_keep_fds(const struct start *start)
     return 0;
 }
 
+static int refuse_stream(const struct start *start, const struct mproc_stream *stream, const char *what)
+{
+    return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s %s", start_stream_name(start, stream),
+                       what);
+}
+
 static int check_stream(const struct start *start, const struct mproc_stream *stream)
 {
     bool is_file = stream->kind == MPROC_STREAM_FILE || stream->kind == MPROC_STREAM_APPEND;
+    if (stream == &start->arguments->standard_input && stream->kind == MPROC_STREAM_APPEND)
+        return refuse(start, ".standard_input cannot be the end of a file");
     if ((int)stream->kind < 0 || stream->kind > MPROC_STREAM_DESCRIPTOR)
-        return refuse(start, "a standard stream is of an unknown kind");
+        return refuse_stream(start, stream, "is of an unknown kind");
     if (is_file && !stream->path)
-        return refuse(start, "a standard stream is to be a file, and its path is NULL");
+        return refuse_stream(start, stream, "is to be a file, and its path is NULL");
     if (stream->kind == MPROC_STREAM_PIPE && !stream->pipe)
-        return refuse(start, "a standard stream is to be a pipe, and there is no place for the caller's end: NULL");
+        return refuse_stream(start, stream, "is to be a pipe, and the address for the caller's end is NULL");
     if (stream->kind == MPROC_STREAM_DESCRIPTOR && fcntl(stream->descriptor, F_GETFD) < 0)
         return report_text(start->arguments->error, -EBADF,
-                           "mproc_process_start: descriptor %d, which a standard stream is to be, is not open",
-                           stream->descriptor);
+                           "mproc_process_start: %s is to be descriptor %d, which is not open",
+                           start_stream_name(start, stream), stream->descriptor);
     return 0;
 }
 
@@ -94,6 +111,8 @@ static int measure_argument(struct start *start)
 {
     const struct mproc_process_start_arguments *arguments = start->arguments;
     size_t size = arguments->argument_size ? arguments->argument_size : arguments->argument_type_size;
+    if (size == 0)
+        size = start->task->input_size;
     bool copied = arguments->argument && !mproc_is_shared(arguments->argument);
     if (copied && size == 0)
         return report_text(
@@ -104,10 +123,11 @@ static int measure_argument(struct start *start)
     if (copied && size == SIZE_MAX)
         size = strlen(arguments->argument) + 1; /* of no type's size */
     else if (size != SIZE_MAX && size != 0 && arguments->argument && start->task->input_size != 0 &&
-             size != start->task->input_size)
-        return report_text(arguments->error, MPROC_E_TYPE_MISMATCH,
-                           "mproc_process_start: '%s' takes an argument of %zu bytes, and is given one of %zu",
-                           start->task->name, start->task->input_size, size);
+             size % start->task->input_size != 0)
+        return report_text(
+            arguments->error, MPROC_E_TYPE_MISMATCH,
+            "mproc_process_start: '%s' takes an argument of %zu bytes, or an array of such, and is given %zu bytes",
+            start->task->name, start->task->input_size, size);
     start->argument_size = copied ? size : 0;
     return 0;
 }

@@ -30,15 +30,15 @@ static int remember(struct start *start, int fd)
     return fd;
 }
 
-static int open_file(struct start *start, const char *path, int flags, int *fd)
+static int open_file(struct start *start, const char *option, const char *path, int flags, int *fd)
 {
     int opened = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
     int err = opened < 0 ? -errno : 0;
     if (!err && (opened = os_fd_above_standard(opened)) < 0)
         err = opened;
     if (err)
-        return report(start->arguments->error, err, "mproc_process_start: '%s': cannot open %s", start->task->name,
-                      path);
+        return report(start->arguments->error, err, "mproc_process_start: '%s': cannot open %.100s for %s",
+                      start->task->name, path, option);
     *fd = remember(start, opened);
     return 0;
 }
@@ -60,15 +60,15 @@ static int open_stream(struct start *start, const struct mproc_stream *stream, i
 {
     bool is_input = number == STDIN_FILENO;
     enum mproc_stream_kind kind = stream->kind;
+    const char *name = start_stream_name(start, stream);
     if (kind == MPROC_STREAM_DEFAULT)
         kind = is_input ? MPROC_STREAM_NULL : MPROC_STREAM_INHERIT;
     switch (kind) {
-    case MPROC_STREAM_NULL: return open_file(start, "/dev/null", O_RDWR, fd);
+    case MPROC_STREAM_NULL: return open_file(start, name, "/dev/null", O_RDWR, fd);
     case MPROC_STREAM_PIPE: return open_pipe(start, number, fd);
     case MPROC_STREAM_FILE:
-        return open_file(start, stream->path, is_input ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC, fd);
-    case MPROC_STREAM_APPEND:
-        return open_file(start, stream->path, is_input ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND, fd);
+        return open_file(start, name, stream->path, is_input ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC, fd);
+    case MPROC_STREAM_APPEND: return open_file(start, name, stream->path, O_WRONLY | O_CREAT | O_APPEND, fd);
     case MPROC_STREAM_DESCRIPTOR: *fd = stream->descriptor; return 0;
     default: *fd = fcntl(number, F_GETFD) >= 0 ? number : -1; return 0;
     }
@@ -89,7 +89,7 @@ static int open_directory(struct start *start)
     const char *path = start->arguments->directory;
     if (!path && start->arguments->method == MPROC_FORK)
         return 0;
-    return open_file(start, path ? path : ".", O_PATH | O_DIRECTORY, &start->setup.directory);
+    return open_file(start, ".directory", path ? path : ".", O_PATH | O_DIRECTORY, &start->setup.directory);
 }
 
 int start_prepare_descriptors(struct start *start)

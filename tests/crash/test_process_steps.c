@@ -138,26 +138,21 @@ static void check_nothing_left(bool whole)
 static void kill_parent(const char *what, void (*ready)(void), void (*operation)(void), long stride)
 {
     char name[64];
-    for (int i = 0; i < 3; i++) {
-        method = (enum mproc_start_method)i;
-        snprintf(name, sizeof name, "parent, %s, %s", what, method_names[i]);
-        const struct steps steps = {
-            .name = name, .prepare = prepare, .ready = ready, .operation = operation, .check = check_nothing_left
-        };
-        steps_run(&steps, stepper_stride(stride));
-    }
+    snprintf(name, sizeof name, "parent, %s, %s", what, method_names[method]);
+    const struct steps steps = {
+        .name = name, .prepare = prepare, .ready = ready, .operation = operation, .check = check_nothing_left
+    };
+    steps_run(&steps, stepper_stride(stride));
 }
 
-static void the_parent_is_killed_while_it_starts_and_joins(void **state)
+static void the_parent_is_killed_while_it_starts_and_joins(void)
 {
-    (void)state;
     begin();
     kill_parent("start and join", get_ready, start_and_join, 523);
 }
 
-static void the_parent_is_killed_while_one_runs(void **state)
+static void the_parent_is_killed_while_one_runs(void)
 {
-    (void)state;
     begin();
     kill_parent("start", get_ready, start_one, 997);
 }
@@ -170,9 +165,8 @@ static void stop_in_small_world(void)
 
 /* Stopping looks through /proc, which takes millions of instructions where there are many processes. In a world of its
  * own the test is process 1, and nearly alone. */
-static void the_parent_is_killed_while_it_stops_one(void **state)
+static void the_parent_is_killed_while_it_stops_one(void)
 {
-    (void)state;
     if (unshare(CLONE_NEWPID) != 0)
         harness_skip("needs a world of its own, which takes root");
     fflush(stdout);
@@ -192,9 +186,8 @@ static void the_parent_is_killed_while_it_stops_one(void **state)
     assert_int_equal(status, 0);
 }
 
-static void the_parent_is_killed_at_its_end(void **state)
+static void the_parent_is_killed_at_its_end(void)
 {
-    (void)state;
     begin();
     kill_parent("exit", start_one_before, exit_end_processes, 307);
 }
@@ -290,22 +283,17 @@ static bool kill_child_at(const char *name, long k)
     return !whole;
 }
 
-static void a_child_is_killed_on_its_way(void **state)
+static void a_child_is_killed_on_its_way(void)
 {
-    (void)state;
     begin();
     if (!stepper_is_possible())
         harness_skip("this machine does not allow ptrace");
-    for (int i = 0; i < 3; i++) {
-        char name[64];
-        method = (enum mproc_start_method)i;
-        snprintf(name, sizeof name, "child, %s", method_names[i]);
-        long count = 0;
-        for (long k = 0; kill_child_at(name, k); k += stepper_stride(131))
-            count++;
-        printf("%-52s %6ld points\n", name, count);
-        fflush(stdout);
-    }
+    char name[64];
+    snprintf(name, sizeof name, "child, %s", method_names[method]);
+    long count = 0;
+    for (long k = 0; kill_child_at(name, k); k += stepper_stride(131))
+        count++;
+    printf("%-52s %6ld points\n", name, count);
 }
 
 /* It sleeps in poll, and finds what it is asked for when it is stepped. */
@@ -326,31 +314,50 @@ static bool kill_server_at(const char *name, long k)
     return !whole;
 }
 
-static void the_server_is_killed_while_it_serves(void **state)
+static void the_server_is_killed_while_it_serves(void)
 {
-    (void)state;
     begin();
     if (!stepper_is_possible())
         harness_skip("this machine does not allow ptrace");
-    for (int i = 1; i < 3; i++) {
-        char name[64];
-        method = (enum mproc_start_method)i;
-        snprintf(name, sizeof name, "server, %s", method_names[i]);
-        long count = 0;
-        for (long k = 1; kill_server_at(name, k); k += stepper_stride(173))
-            count++;
-        printf("%-52s %6ld points\n", name, count);
-        fflush(stdout);
-    }
+    char name[64];
+    snprintf(name, sizeof name, "server, %s", method_names[method]);
+    long count = 0;
+    for (long k = 1; kill_server_at(name, k); k += stepper_stride(173))
+        count++;
+    printf("%-52s %6ld points\n", name, count);
 }
 
+/* Each for a method. */
+#define WITH(test, suffix, the_method)                                                                                 \
+    static void test##_##suffix(void **state)                                                                          \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        method = (the_method);                                                                                         \
+        test();                                                                                                        \
+    }
+#define WITH_EACH(test)                                                                                                \
+    WITH(test, fork, MPROC_FORK)                                                                                       \
+    WITH(test, forkserver, MPROC_FORKSERVER)                                                                           \
+    WITH(test, spawn, MPROC_SPAWN)
+
+WITH_EACH(the_parent_is_killed_while_it_starts_and_joins)
+WITH_EACH(the_parent_is_killed_while_one_runs)
+WITH_EACH(the_parent_is_killed_while_it_stops_one)
+WITH_EACH(the_parent_is_killed_at_its_end)
+WITH_EACH(a_child_is_killed_on_its_way)
+WITH(the_server_is_killed_while_it_serves, forkserver, MPROC_FORKSERVER)
+WITH(the_server_is_killed_while_it_serves, spawn, MPROC_SPAWN)
+
+#define EACH(test) cmocka_unit_test(test##_fork), cmocka_unit_test(test##_forkserver), cmocka_unit_test(test##_spawn)
+
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_parent_is_killed_while_it_starts_and_joins),
-    cmocka_unit_test(the_parent_is_killed_while_one_runs),
-    cmocka_unit_test(the_parent_is_killed_while_it_stops_one),
-    cmocka_unit_test(the_parent_is_killed_at_its_end),
-    cmocka_unit_test(a_child_is_killed_on_its_way),
-    cmocka_unit_test(the_server_is_killed_while_it_serves),
+    EACH(the_parent_is_killed_while_it_starts_and_joins),
+    EACH(the_parent_is_killed_while_one_runs),
+    EACH(the_parent_is_killed_while_it_stops_one),
+    EACH(the_parent_is_killed_at_its_end),
+    EACH(a_child_is_killed_on_its_way),
+    cmocka_unit_test(the_server_is_killed_while_it_serves_forkserver),
+    cmocka_unit_test(the_server_is_killed_while_it_serves_spawn),
 };
 
 int main(int argc, char **argv)

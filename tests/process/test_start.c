@@ -94,7 +94,7 @@ static void wrong_arguments_are_named(void **state)
     arguments.function_name = "wait_for_go";
     arguments.argument = &number;
     arguments.argument_size = sizeof number;
-    expect_error(mproc_process_start_with(&arguments), MPROC_E_TYPE_MISMATCH, &error, "is given one of 4");
+    expect_error(mproc_process_start_with(&arguments), MPROC_E_TYPE_MISMATCH, &error, "is given 4 bytes");
     assert_null(process);
 }
 
