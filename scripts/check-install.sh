@@ -63,9 +63,17 @@ for wrong in "long in[2]; long out[2]; mproc_map(NULL, task, in, out, 2);" \
     "int in[2]; int out[2]; mproc_map(NULL, task, in, out, 2);" \
     "int in[2]; const long out[2] = {0}; mproc_map(NULL, task, in, out, 2);" \
     "int in[2]; void *out = 0; mproc_map(NULL, task, in, out, 2);" \
-    "int in[2]; long out[2]; mproc_map(NULL, task, in, out, 2, .nonsense = 1);"; do
+    "int in[2]; long out[2]; mproc_map(NULL, task, in, out, 2, .nonsense = 1);" \
+    "mproc_process *p = NULL; long number = 1; mproc_process_start(&p, run, &number);" \
+    "mproc_process *p = NULL; const int number = 1; mproc_process_start(&p, change, &number);" \
+    "mproc_process *p = NULL; int number = 1; mproc_process_start(&p, run, number);" \
+    "mproc_process *p = NULL; int number = 1; mproc_process_start(&p, task, &number);" \
+    "} MPROC_PROCESS(run, long); void g(void) {" \
+    "} MPROC_PROCESS(task); void g(void) {" \
+    "} static long wide(int *in) { return *in; } MPROC_PROCESS(wide); void g(void) {"; do
     printf '%s\n' "#include <mproc.h>" "#include <stddef.h>" \
         "static int task(const int *in, long *out) { *out = *in; return 0; }" "MPROC_TASK(task);" \
+        "static int run(const int *in) { return *in; }" "static int change(int *in) { return *in; }" \
         "void f(void); void f(void) { $wrong }" >"$work/wrong.c"
     for compiler in gcc clang; do
         if $compiler -std=c11 -I"$work/prefix/include" -fsyntax-only "$work/wrong.c" 2>/dev/null; then

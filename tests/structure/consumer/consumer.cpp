@@ -16,6 +16,43 @@ static int half(const double *number, double *result)
 }
 MPROC_TASK(half);
 
+namespace app
+{
+static int add(const int *numbers)
+{
+    return numbers[0] + numbers[1];
+}
+MPROC_PROCESS(add, int);
+
+static int length(char *text)
+{
+    int count = 0;
+    while (text[count])
+        count++;
+    return count;
+}
+MPROC_PROCESS(length);
+} // namespace app
+
+static int run_process(const char *name, const void *argument, size_t size)
+{
+    mproc_process *process = nullptr;
+    mproc_outcome outcome = mproc_outcome();
+    mproc_process_start_arguments arguments = mproc_process_start_arguments();
+    arguments.size = sizeof arguments;
+    arguments.process = &process;
+    arguments.function_name = name;
+    arguments.argument = argument;
+    arguments.argument_size = size;
+    int err = mproc_process_start_with(&arguments);
+    if (err)
+        return err;
+    mproc_process_join(process, MPROC_FOREVER);
+    mproc_process_outcome(process, &outcome);
+    mproc_process_close(process);
+    return outcome.code;
+}
+
 int main()
 {
     int numbers[3] = { 1, 2, 3 };
@@ -39,7 +76,10 @@ int main()
     arguments.types_checked = true;
     arguments.function = reinterpret_cast<mproc_function *>(half);
     err |= mproc_map_with(nullptr, &arguments);
-    bool right = err == 0 && squares[2] == 9 && halves[1] == 1.5 && unknown != 0;
+    int pair[2] = { 40, 2 };
+    char text[] = "twelve bytes";
+    bool processes = run_process("add", pair, sizeof pair) == 42 && run_process("length", text, sizeof text) == 12;
+    bool right = processes && err == 0 && squares[2] == 9 && halves[1] == 1.5 && unknown != 0;
     std::printf("C++: %s\n", right ? "right" : mproc_strerror(err));
     return right ? 0 : 1;
 }
