@@ -6,7 +6,9 @@
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/map.h"
+#include "os/sanitizer.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,8 +101,36 @@ static member_id stand_for_process(_Atomic uint64_t *guard, member_id mine)
     return first;
 }
 
+#if OS_THREAD_SANITIZER
+/* It does not see that the kernel, which marks a thread's end, orders what the thread did before what the next one in
+ * its place does. */
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+
+static pthread_key_t ending;
+static pthread_once_t ending_once = PTHREAD_ONCE_INIT;
+
+static void make_ending_key(void)
+{
+    pthread_key_create(&ending, __tsan_release);
+}
+
+static void tell_sanitizer(struct member *self)
+{
+    pthread_once(&ending_once, make_ending_key);
+    __tsan_acquire(self);
+    pthread_setspecific(ending, self);
+}
+#else
+static void tell_sanitizer(struct member *self)
+{
+    (void)self;
+}
+#endif
+
 static void fill(struct member *self, uint32_t place, _Atomic uint64_t *guard)
 {
+    tell_sanitizer(self);
     atomic_store(&self->process, 0);
     atomic_store(&self->lodger, 0);
     /* From here on, ids of the place's earlier uses are those of ended threads. */

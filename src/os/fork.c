@@ -1,13 +1,14 @@
 /* Copying this process. SPDX-License-Identifier: MIT */
 #include "os/fork.h"
 
-#include "os/clock.h"
 #include "os/file.h"
 #include "os/life.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -42,17 +43,38 @@ int os_thread_count(void)
 /* libc's own: true as long as it has never started a thread. */
 extern char __libc_single_threaded __attribute__((weak));
 
+/* The kernel's flag of a thread that has begun to exit, which it sets before pthread_join can return. */
+#define PF_EXITING 4ul
+
+/* False for one that is on its way out or gone. */
+static bool is_running(const char *thread)
+{
+    char path[64], text[1024];
+    unsigned long flags;
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", thread);
+    if (os_read_file(path, text, sizeof text) <= 0)
+        return false;
+    const char *rest = strrchr(text, ')');
+    return !rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) != 1 || !(flags & PF_EXITING);
+}
+
+/* Those that were joined are still counted until they are wholly gone. */
 int os_has_other_threads(void)
 {
     if (&__libc_single_threaded && __libc_single_threaded)
         return 0;
-    for (int attempt = 0; attempt < 20; attempt++) {
-        int count = os_thread_count();
-        if (count <= 1)
-            return count == 1 ? 0 : count;
-        os_sleep(500000);
-    }
-    return 1;
+    int count = os_thread_count();
+    if (count <= 1)
+        return count == 1 ? 0 : count;
+    DIR *threads = opendir("/proc/self/task");
+    if (!threads)
+        return -errno;
+    long own = syscall(SYS_gettid);
+    bool found = false;
+    for (struct dirent *thread; !found && (thread = readdir(threads));)
+        found = thread->d_name[0] != '.' && atol(thread->d_name) != own && is_running(thread->d_name);
+    closedir(threads);
+    return found;
 }
 
 /* Where libc keeps the calling thread's id: what it has the kernel clear at the thread's end or, if this kernel does

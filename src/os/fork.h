@@ -8,8 +8,8 @@
 /* Number of threads in this process, or -errno where /proc cannot be read. */
 int os_thread_count(void);
 
-/* 1 if other threads are running, 0 if not, -errno where it cannot be found out. Threads that were joined a moment ago
- * may still be on their way out, so a count above one is looked at again for some milliseconds. */
+/* 1 if other threads are running, 0 if not, -errno where it cannot be found out. Threads that were joined do not
+ * count, though the kernel may still have them for a moment. */
 int os_has_other_threads(void);
 
 /* A child that the caller's own wait(), waitpid(-1) and SIGCHLD handling do not see: its end sends no signal, and it
