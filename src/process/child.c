@@ -97,6 +97,12 @@ static void say_ready(int report)
     os_close_all((const int[]) { pidfd, report }, 2);
 }
 
+/* Only the lowest byte of an exit status reaches those who look at it from outside. */
+static int status_of(int value)
+{
+    return value == (value & 0xff) ? value : 0xff;
+}
+
 int child_run(const struct child_setup *setup, const struct mproc_task *task)
 {
     struct process_record *record = setup->record;
@@ -110,7 +116,7 @@ int child_run(const struct child_setup *setup, const struct mproc_task *task)
     int value = task->call(record->argument, NULL);
     if (self_record() != record) { /* a child that the function has forked, and that ought to have ended */
         fflush(NULL);
-        _exit(value == (value & 0xff) ? value : 0xff);
+        _exit(status_of(value));
     }
     record->value = value;
     memcpy(record->message, context.message, sizeof record->message);
@@ -118,13 +124,12 @@ int child_run(const struct child_setup *setup, const struct mproc_task *task)
     return value;
 }
 
-/* Only the lowest byte of an exit status reaches those who look at it from outside. */
-_Noreturn void child_end(int value)
+int child_finish(int value)
 {
     exit_end_processes();
     fflush(NULL);
     self_finished();
-    _exit(value == (value & 0xff) ? value : 0xff);
+    return status_of(value);
 }
 
 const struct mproc_task *child_find_task(const struct process_record *record, int *err, enum start_step *step)

@@ -67,8 +67,8 @@ _Noreturn void child_fail(int report, int err, enum start_step step);
  * function and takes its result down. Returns what it returned. Signals are unblocked. */
 int child_run(const struct child_setup *setup, const struct mproc_task *task);
 
-/* Ends a process whose function has returned: its own processes first. */
-_Noreturn void child_end(int value);
+/* All that is to be done when the function has returned: its own processes end first. Returns the exit status. */
+int child_finish(int value);
 
 /* The task of the record's function, whose argument has the right size; NULL with *err and *step if there is none. */
 const struct mproc_task *child_find_task(const struct process_record *record, int *err, enum start_step *step);

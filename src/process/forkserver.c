@@ -76,7 +76,7 @@ static _Noreturn void be_server(int socket, int leash)
     const struct mproc_task *task = child_find_task(setup->record, &err, &step);
     if (!task)
         child_fail(setup->report, err, step);
-    child_end(child_run(setup, task));
+    _exit(child_finish(child_run(setup, task)));
 }
 
 /* The numbers are the same in the server, which hands the socket to ask at down to its children. */

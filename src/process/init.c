@@ -7,7 +7,6 @@
 #include "process/child.h"
 #include "process/exit.h"
 #include "process/forkserver.h"
-#include "process/self.h"
 #include "process/server.h"
 
 #include <errno.h>
@@ -33,11 +32,7 @@ static _Noreturn void run_spawned(struct child_setup *setup, int server)
     const struct mproc_task *task = child_find_task(setup->record, &err, &step);
     if (!task)
         child_fail(setup->report, err, step);
-    int value = child_run(setup, task);
-    exit_end_processes();
-    fflush(NULL);
-    self_finished();
-    exit(value == (value & 0xff) ? value : 0xff);
+    exit(child_finish(child_run(setup, task)));
 }
 
 int mproc_init(int *argc, char ***argv)

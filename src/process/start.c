@@ -89,7 +89,7 @@ static _Noreturn void be_child(struct start *start)
     int err = child_set_up(&start->setup, start->lodge, &step);
     if (err)
         child_fail(start->setup.report, err, step);
-    child_end(child_run(&start->setup, start->task));
+    _exit(child_finish(child_run(&start->setup, start->task)));
 }
 
 /* What streams hold is written by this process, and not by both. Beside other threads, which only fork_with_threads
@@ -277,12 +277,9 @@ static int run(struct start *start)
     ties_remove(start);
     if (err)
         return err;
-    const struct mproc_stream *const streams[] = { &start->arguments->standard_input,
-                                                   &start->arguments->standard_output,
-                                                   &start->arguments->standard_error };
     for (int i = 0; i < START_PIPES; i++)
         if (start->pipes[i] >= 0)
-            *streams[i]->pipe = start->pipes[i];
+            *start_stream(start, i)->pipe = start->pipes[i];
     exit_watch();
     return 0;
 }

@@ -36,8 +36,9 @@ int start_prepare_descriptors(struct start *start);
 /* Makes the record. Returns likewise. */
 int start_make_record(struct start *start);
 
-/* The option's name. */
-const char *start_stream_name(const struct start *start, const struct mproc_stream *stream);
+/* What is asked for descriptor 0, 1 or 2, and the option's name. */
+const struct mproc_stream *start_stream(const struct start *start, int number);
+const char *start_stream_name(int number);
 
 /* Reports what a step of the new process failed with; returns err. */
 int start_report_step(const struct start *start, int err, enum start_step step);

@@ -9,17 +9,25 @@
 #include <mproc/error.h>
 #include <mproc/memory.h>
 #include <string.h>
+#include <unistd.h>
 
 static int refuse(const struct start *start, const char *what)
 {
     return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s", what);
 }
 
-const char *start_stream_name(const struct start *start, const struct mproc_stream *stream)
+const struct mproc_stream *start_stream(const struct start *start, int number)
 {
-    return stream == &start->arguments->standard_input    ? ".standard_input"
-           : stream == &start->arguments->standard_output ? ".standard_output"
-                                                          : ".standard_error";
+    const struct mproc_process_start_arguments *arguments = start->arguments;
+    return number == STDIN_FILENO    ? &arguments->standard_input
+           : number == STDOUT_FILENO ? &arguments->standard_output
+                                     : &arguments->standard_error;
+}
+
+const char *start_stream_name(int number)
+{
+    static const char *const names[] = { ".standard_input", ".standard_output", ".standard_error" };
+    return names[number];
 }
 
 static int check_method(const struct start *start)
@@ -63,27 +71,27 @@ static int check_keep_fds(const struct start *start)
     return 0;
 }
 
-static int refuse_stream(const struct start *start, const struct mproc_stream *stream, const char *what)
+static int refuse_stream(const struct start *start, int number, const char *what)
 {
-    return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s %s", start_stream_name(start, stream),
-                       what);
+    return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s %s", start_stream_name(number), what);
 }
 
-static int check_stream(const struct start *start, const struct mproc_stream *stream)
+static int check_stream(const struct start *start, int number)
 {
+    const struct mproc_stream *stream = start_stream(start, number);
     bool is_file = stream->kind == MPROC_STREAM_FILE || stream->kind == MPROC_STREAM_APPEND;
-    if (stream == &start->arguments->standard_input && stream->kind == MPROC_STREAM_APPEND)
+    if (number == STDIN_FILENO && stream->kind == MPROC_STREAM_APPEND)
         return refuse(start, ".standard_input cannot be the end of a file");
     if ((int)stream->kind < 0 || stream->kind > MPROC_STREAM_DESCRIPTOR)
-        return refuse_stream(start, stream, "is of an unknown kind");
+        return refuse_stream(start, number, "is of an unknown kind");
     if (is_file && !stream->path)
-        return refuse_stream(start, stream, "is to be a file, and its path is NULL");
+        return refuse_stream(start, number, "is to be a file, and its path is NULL");
     if (stream->kind == MPROC_STREAM_PIPE && !stream->pipe)
-        return refuse_stream(start, stream, "is to be a pipe, and the address for the caller's end is NULL");
+        return refuse_stream(start, number, "is to be a pipe, and the address for the caller's end is NULL");
     if (stream->kind == MPROC_STREAM_DESCRIPTOR && fcntl(stream->descriptor, F_GETFD) < 0)
         return report_text(start->arguments->error, -EBADF,
                            "mproc_process_start: %s is to be descriptor %d, which is not open",
-                           start_stream_name(start, stream), stream->descriptor);
+                           start_stream_name(number), stream->descriptor);
     return 0;
 }
 
@@ -147,9 +155,6 @@ static int check_unused(const struct start *start)
 
 int start_check(struct start *start)
 {
-    const struct mproc_process_start_arguments *arguments = start->arguments;
-    const struct mproc_stream *const streams[] = { &arguments->standard_input, &arguments->standard_output,
-                                                   &arguments->standard_error };
     int err = check_unused(start);
     if (!err)
         err = find_task(start);
@@ -159,8 +164,8 @@ int start_check(struct start *start)
         err = check_limits(start);
     if (!err)
         err = check_keep_fds(start);
-    for (int i = 0; i < 3 && !err; i++)
-        err = check_stream(start, streams[i]);
+    for (int number = 0; number < 3 && !err; number++)
+        err = check_stream(start, number);
     return err ? err : measure_argument(start);
 }
 

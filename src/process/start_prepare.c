@@ -56,11 +56,12 @@ static int open_pipe(struct start *start, int number, int *fd)
 }
 
 /* *fd gets what the new process is to have, or -1 for nothing. */
-static int open_stream(struct start *start, const struct mproc_stream *stream, int number, int *fd)
+static int open_stream(struct start *start, int number, int *fd)
 {
+    const struct mproc_stream *stream = start_stream(start, number);
     bool is_input = number == STDIN_FILENO;
     enum mproc_stream_kind kind = stream->kind;
-    const char *name = start_stream_name(start, stream);
+    const char *name = start_stream_name(number);
     if (kind == MPROC_STREAM_DEFAULT)
         kind = is_input ? MPROC_STREAM_NULL : MPROC_STREAM_INHERIT;
     switch (kind) {
@@ -95,10 +96,8 @@ static int open_directory(struct start *start)
 int start_prepare_descriptors(struct start *start)
 {
     const struct mproc_process_start_arguments *arguments = start->arguments;
-    const struct mproc_stream *const streams[] = { &arguments->standard_input, &arguments->standard_output,
-                                                   &arguments->standard_error };
     for (int number = 0; number < 3; number++) {
-        int fd = -1, err = open_stream(start, streams[number], number, &fd);
+        int fd = -1, err = open_stream(start, number, &fd);
         if (err)
             return err;
         place(start, fd, number);
