@@ -10,7 +10,8 @@
 
 int os_leash_take(int fd)
 {
-    if (fcntl(fd, F_SETOWN, -getpgrp()) != 0 || fcntl(fd, F_SETSIG, SIGKILL) != 0 || fcntl(fd, F_SETFL, O_ASYNC) != 0)
+    pid_t self = getpid(), owner = getpgrp() == self ? -self : self;
+    if (fcntl(fd, F_SETOWN, owner) != 0 || fcntl(fd, F_SETSIG, SIGKILL) != 0 || fcntl(fd, F_SETFL, O_ASYNC) != 0)
         return -errno;
     return os_has_hung_up(fd) ? -EPIPE : 0;
 }

@@ -9,9 +9,10 @@
 #ifndef OS_LEASH_H
 #define OS_LEASH_H
 
-/* Puts the process group of the calling process on the leash whose end for reading is fd, for as long as that is open
- * in some process. Async-signal-safe. Returns 0; -errno; or -EPIPE if the other end is closed already: the caller is
- * then to end, as the signal is not sent for what has happened before. */
+/* Puts the process group that the calling process leads, or, if it leads none, the process alone, on the leash whose
+ * end for reading is fd, for as long as that is open in some process. Async-signal-safe. Returns 0; -errno; or -EPIPE
+ * if the other end is closed already: the caller is then to end, as the signal is not sent for what has happened
+ * before. */
 int os_leash_take(int fd);
 
 #endif

@@ -139,7 +139,7 @@ int os_subtree_look(struct os_subtree *subtree, pid_t root)
 
 void os_subtree_signal(const struct os_subtree *subtree, pid_t root, int root_fd, int signal)
 {
-    bool group = root > 0 && kill(-root, signal) == 0;
+    bool group = root > 1 && kill(-root, signal) == 0; /* -1 would be everybody */
     if (!group)
         os_pidfd_kill(root_fd, signal);
     /* A second SIGKILL does no harm; a second signal of another kind might. */
