@@ -22,6 +22,7 @@ static void the_affinity_mask_counts(void **state)
             CPU_SET(cpu, &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
     assert_int_equal(mproc_cpu_count(), 1);
+    assert_int_equal(mproc_machine_cpu_count(), sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 /* ---- cgroups, as files in a folder of the test's own */
