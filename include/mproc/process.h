@@ -296,8 +296,7 @@ MPROC_END_DECLARATIONS
 /* A pointer to the first element; to a char in place of void, so that it has a size. */
 #define MPROC_POINTER_(argument)                                                                                       \
     _Generic((argument), void * : (char *)0, const void * : (const char *)0, default : (argument))
-#define MPROC_IS_ARRAY_(argument)                                                                                      \
-    (!__builtin_types_compatible_p(__typeof__(argument), __typeof__(1 ? (argument) : (argument))))
+#define MPROC_IS_ARRAY_(argument) (!__builtin_types_compatible_p(__typeof__(argument), __typeof__((void)0, (argument))))
 #define MPROC_POINTED_SIZE_(argument)                                                                                  \
     _Generic((argument),                                                                                               \
         void *: (size_t)0,                                                                                             \
@@ -305,7 +304,8 @@ MPROC_END_DECLARATIONS
         char *: SIZE_MAX,                                                                                              \
         const char *: SIZE_MAX,                                                                                        \
         default: sizeof(*MPROC_POINTER_(argument)))
-#define MPROC_ARGUMENT_SIZE_(argument) (MPROC_IS_ARRAY_(argument) ? sizeof(argument) : MPROC_POINTED_SIZE_(argument))
+#define MPROC_ARGUMENT_SIZE_(argument)                                                                                 \
+    (MPROC_IS_ARRAY_(argument) ? sizeof(__typeof__(argument)) : MPROC_POINTED_SIZE_(argument))
 /* Always 1; does not compile if the function does not take the argument. */
 #define MPROC_ARGUMENT_FITS_(f, argument)                                                                              \
     sizeof(struct {                                                                                                    \
