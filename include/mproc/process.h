@@ -123,9 +123,8 @@ MPROC_BEGIN_DECLARATIONS
  *
  * The new process has default signal dispositions, an empty signal mask, a process group of its own (so Ctrl-C goes to
  * the caller, which decides), and no descriptors but the standard ones and those asked for. wait() in the caller does
- * not see it, and its end raises no SIGCHLD (except with fork_with_threads). When the function returns, standard
- * streams are flushed; exit handlers run only with MPROC_SPAWN. The caller's standard streams are flushed before
- * a fork.
+ * not see it, and its end raises no SIGCHLD (except with fork_with_threads). When the function returns, streams
+ * are flushed; exit handlers run only with MPROC_SPAWN. The caller's streams are flushed before a fork.
  *
  * The caller owns the handle and ends it with mproc_process_close. On failure *process is untouched, and nothing is
  * left behind. Blocks until the process exists (with MPROC_FORKSERVER, MPROC_SPAWN and limits: until it is about to
