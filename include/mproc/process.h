@@ -191,7 +191,7 @@ MPROC_API bool mproc_process_is_alive(mproc_process *process);
  *
  * - `outcome`: filled; `pid` is set in every case.
  *
- * May wait up to a second for the server, if that was stopped.
+ * May wait up to ten seconds for the server, if that was stopped.
  * Returns 0; -EAGAIN if it is still running, or how it ended is not known yet; -EINVAL, MPROC_E_CLOSED, MPROC_E_FORKED;
  * -ECHILD if the handle is not of a child. Since 0.1. */
 MPROC_API int mproc_process_outcome(mproc_process *process, struct mproc_outcome *outcome);

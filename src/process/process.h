@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* How long a server that says nothing, as it was stopped, is waited for. */
-#define SERVER_PATIENCE INT64_C(1000000000)
+/* How long a server that says nothing is waited for: it was stopped, or the machine is very busy. */
+#define SERVER_PATIENCE INT64_C(10000000000)
 
 struct process {
     pid_t pid;
@@ -46,7 +46,7 @@ mproc_process *process_next(unsigned *index, struct process **process);
 bool process_has_ended(const struct process *process);
 
 /* Waits until it has ended, at most `timeout` nanoseconds; finds out how, and lets its number go unless there are
- * holds. A server that does not say how is waited for as long again, but no longer than a second. Returns 0,
+ * holds. A server that does not say how is waited for as long again, but no longer than SERVER_PATIENCE. Returns 0,
  * -ETIMEDOUT, -EINTR. */
 int process_learn(struct process *process, int64_t timeout);
 
