@@ -75,7 +75,7 @@ mproc_process *process_next(unsigned *index, struct process **process)
 
 bool process_has_ended(const struct process *process)
 {
-    return os_pidfd_wait(process->pidfd, 0) == 0;
+    return atomic_load(&process->over) || os_pidfd_wait(process->pidfd, 0) == 0;
 }
 
 /* ---- how it ended */
@@ -153,6 +153,7 @@ static void let_number_go(struct process *process)
     fcntl(process->leash_end, F_SETFL, 0);
     os_close_and_forget((int *[]) { &process->leash_end, &process->leash, &process->report }, 3);
     process->released = true;
+    atomic_store(&process->over, true);
 }
 
 /* Returns true if it is known how it ended. */
@@ -175,6 +176,8 @@ static bool try_to_learn(struct process *process)
 
 int process_learn(struct process *process, int64_t timeout)
 {
+    if (atomic_load(&process->over))
+        return 0;
     int err = os_poll_readable(process->pidfd, timeout);
     if (err != 0 || try_to_learn(process))
         return err;

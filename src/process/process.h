@@ -23,6 +23,8 @@ struct process {
     bool daemon;
     struct process_record *record;
 
+    _Atomic bool over; /* known and released: nothing changes any more */
+
     /* Guards what follows, and `leash` and `report`. Never held across anything that waits. */
     pthread_mutex_t mutex;
     bool known; /* how it ended: `outcome` */
