@@ -148,6 +148,12 @@ void os_subtree_signal(const struct os_subtree *subtree, pid_t root, int root_fd
             os_pidfd_kill(subtree->processes[i].pidfd, signal);
 }
 
+void os_subtree_signal_from(const struct os_subtree *subtree, unsigned first, int signal)
+{
+    for (unsigned i = first; i < subtree->count; i++)
+        os_pidfd_kill(subtree->processes[i].pidfd, signal);
+}
+
 int os_subtree_wait(const struct os_subtree *subtree, int root_fd, int64_t timeout)
 {
     int64_t deadline = os_deadline(timeout);

@@ -23,6 +23,9 @@ int os_subtree_look(struct os_subtree *subtree, pid_t root);
  * `root` is its number, or 0 if that may be out of use: then only the root and those found are reached. */
 void os_subtree_signal(const struct os_subtree *subtree, pid_t root, int root_fd, int signal);
 
+/* Sends a signal to those alone that were found from number `first` on. */
+void os_subtree_signal_from(const struct os_subtree *subtree, unsigned first, int signal);
+
 /* Waits until all that were found, and the root, have ended, at most `timeout` nanoseconds. Returns 0, -ETIMEDOUT or
  * -EINTR. */
 int os_subtree_wait(const struct os_subtree *subtree, int root_fd, int64_t timeout);

@@ -140,13 +140,14 @@ static int ask(struct process *process, int64_t patience)
  */
 static int signal_all(struct process *process, struct os_subtree *subtree, int signal, int64_t patience)
 {
-    int found;
-    do {
-        os_subtree_signal(subtree, process_number(process), process->pidfd, signal);
-        found = os_subtree_look(subtree, process_number(process));
-    } while (found > 0 && signal == SIGKILL);
-    if (found > 0)
-        os_subtree_signal(subtree, process_number(process), process->pidfd, signal);
+    unsigned known = subtree->count;
+    os_subtree_signal(subtree, process_number(process), process->pidfd, signal);
+    while (os_subtree_look(subtree, process_number(process)) > 0) {
+        os_subtree_signal_from(subtree, known, signal);
+        known = subtree->count;
+        if (signal != SIGKILL)
+            break;
+    }
     return os_subtree_wait(subtree, process->pidfd, patience);
 }
 

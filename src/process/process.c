@@ -21,6 +21,9 @@
 #define P_PIDFD 3
 #endif
 
+/* Another thread may hear it first, and close the socket. */
+#define SERVER_SLICE INT64_C(10000000)
+
 static struct handle_place places[MPROC_PROCESSES_MAX];
 static struct handles handles = { .places = places, .count = MPROC_PROCESSES_MAX };
 
@@ -182,10 +185,14 @@ int process_learn(struct process *process, int64_t timeout)
     if (err != 0 || try_to_learn(process))
         return err;
     int64_t deadline = os_deadline(timeout < 0 || timeout > SERVER_PATIENCE ? SERVER_PATIENCE : timeout);
-    do
-        err = os_poll_readable(process->report, os_left(deadline));
-    while (err == 0 && !try_to_learn(process));
-    return err;
+    for (int64_t left; (left = os_left(deadline)) > 0;) {
+        err = os_poll_readable(process->report, left < SERVER_SLICE ? left : SERVER_SLICE);
+        if (try_to_learn(process))
+            return 0;
+        if (err == -EINTR)
+            return err;
+    }
+    return -ETIMEDOUT;
 }
 
 void process_hold(struct process *process)
