@@ -13,7 +13,9 @@ int64_t os_now(void)
 
 int64_t os_deadline(int64_t timeout)
 {
-    int64_t now = os_now();
+    if (timeout == 0)
+        return 0;
+    int64_t now = timeout > 0 ? os_now() : 0;
     return timeout < 0 || timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
 }
 

@@ -8,7 +8,6 @@
 #include "os/message.h"
 #include "os/process.h"
 #include "process/exit.h"
-#include "process/fork_hooks.h"
 #include "process/forkserver.h"
 #include "process/registry.h"
 #include "process/self.h"

@@ -50,8 +50,7 @@ int mproc_process_outcome(mproc_process *handle, struct mproc_outcome *outcome)
     int err = outcome ? process_acquire(handle, &process) : -EINVAL;
     if (err)
         return err;
-    err = process_has_ended(process) ? process_learn(process, SERVER_PATIENCE) : -EAGAIN;
-    if (!err)
+    if (process_is_known(process))
         *outcome = process->outcome;
     else
         err = -EAGAIN;

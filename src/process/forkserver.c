@@ -35,11 +35,6 @@ int *forkserver_socket(void)
     return &server.socket;
 }
 
-bool forkserver_is_there(void)
-{
-    return server.there;
-}
-
 /* Another one is begun, in a daemon say, whose parent had the first one and has ended. */
 static void forget_dead_server(void)
 {

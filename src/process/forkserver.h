@@ -22,9 +22,6 @@ void forkserver_join(int socket);
 /* The number of the socket to ask at, which may be changed; -1 if there is none. */
 int *forkserver_socket(void);
 
-/* True if main has called mproc_init in this process, or in the one that it was forked from. */
-bool forkserver_is_there(void);
-
 /* Returns 0 if the start can be made as far as the server goes; or an error, reported. */
 int forkserver_check(struct start *start);
 

@@ -195,6 +195,11 @@ int process_learn(struct process *process, int64_t timeout)
     return -ETIMEDOUT;
 }
 
+bool process_is_known(struct process *process)
+{
+    return process_has_ended(process) && process_learn(process, SERVER_PATIENCE) == 0;
+}
+
 void process_hold(struct process *process)
 {
     pthread_mutex_lock(&process->mutex);
@@ -224,10 +229,8 @@ pid_t process_number(const struct process *process)
     return gone ? 0 : process->pid;
 }
 
-void process_destroy(struct process *process)
+static void destroy(struct process *process)
 {
-    if (!process)
-        return;
     os_close_and_forget((int *[]) { &process->pidfd }, 1);
     pthread_mutex_destroy(&process->mutex);
     record_free(process->record);
@@ -241,12 +244,12 @@ int mproc_process_close(mproc_process *handle)
     int err = handle ? process_acquire(handle, &process) : 0;
     if (!handle || err)
         return err;
-    bool known = process_learn(process, process_has_ended(process) ? SERVER_PATIENCE : 0) == 0;
+    bool known = process_is_known(process);
     process_release(handle);
     if (!known)
         return -EBUSY;
     err = handles_close(&handles, handle, &object, NULL);
     if (!err)
-        process_destroy(object);
+        destroy(object);
     return err;
 }

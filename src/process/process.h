@@ -52,14 +52,14 @@ bool process_has_ended(const struct process *process);
  * -ETIMEDOUT, -EINTR. */
 int process_learn(struct process *process, int64_t timeout);
 
+/* True if it has ended, and it is known how; waits for the server. */
+bool process_is_known(struct process *process);
+
 /* Keeps its number and process group from being given to others, if they have not been already. */
 void process_hold(struct process *process);
 void process_unhold(struct process *process);
 
 /* Its number, while it is held; 0 if it may have been given to others. */
 pid_t process_number(const struct process *process);
-
-/* Frees what is held of a process that has ended, and that nobody uses any more. */
-void process_destroy(struct process *process);
 
 #endif

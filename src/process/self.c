@@ -2,12 +2,12 @@
 #include "process/self.h"
 
 #include "os/clock.h"
+#include "os/file.h"
 #include "os/fork.h"
 #include "os/futex.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 /* Inherited by forked children, in which it is another process's: `process` tells. */
 static struct {
@@ -21,10 +21,7 @@ static char self_place, parent_place;
 /* A child of fork outlives the parent's parent if it wants to, and has no part in the leash. */
 static void forget_in_forked_child(void)
 {
-    int leash = self.leash;
-    self.leash = -1;
-    if (leash >= 0)
-        close(leash);
+    os_close_and_forget((int *[]) { &self.leash }, 1);
 }
 
 __attribute__((constructor)) static void watch_forks(void)

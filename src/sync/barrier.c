@@ -290,7 +290,7 @@ int mproc_barrier_wait(mproc_barrier *barrier, int64_t timeout)
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     int result = enter(it, self->id, deadline);
     if (result < 0)
         return result;

@@ -61,7 +61,7 @@ static int wait_with(mproc_condition *condition, lock_word *lock, int64_t timeou
     struct condition *it = of(condition);
     if (!self || lock_word_holder(lock) != self->id)
         return MPROC_E_NOT_OWNER;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     atomic_fetch_add(&it->waiters, 1);
     uint32_t before = (uint32_t)atomic_load(&it->state);
     int err, result;
@@ -105,9 +105,9 @@ int mproc_condition_wait_for(mproc_condition *condition, mproc_lock *lock, bool 
     struct member *self = member_current();
     if (!self || lock_word_holder(lock_of(lock)) != self->id)
         return MPROC_E_NOT_OWNER;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     while (!predicate(argument)) {
-        int result = mproc_condition_wait(condition, lock, wait_left(deadline));
+        int result = mproc_condition_wait(condition, lock, os_left(deadline));
         if (result != 0)
             return predicate(argument) && result == -ETIMEDOUT ? 0 : result;
     }

@@ -53,7 +53,7 @@ int mproc_event_wait(mproc_event *event, int64_t timeout)
     if (!event)
         return -EINVAL;
     uint32_t seen = atomic_load(of(event)), times = seen / EVENT_ONCE;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     int err = 0;
     while (!(seen & EVENT_SET) && seen / EVENT_ONCE == times) {
         if (err < 0)

@@ -17,7 +17,7 @@ int mproc_lock_acquire(mproc_lock *lock, int64_t timeout)
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
-    return lock_word_acquire_slowly(lock_of(lock), self->id, wait_deadline(timeout));
+    return lock_word_acquire_slowly(lock_of(lock), self->id, os_deadline(timeout));
 }
 
 int mproc_lock_release(mproc_lock *lock)
@@ -54,7 +54,7 @@ int mproc_rlock_acquire(mproc_rlock *lock, int64_t timeout)
     }
     int result = 0;
     if (!lock_word_try(&rlock->word, self->id))
-        result = lock_word_acquire_slowly(&rlock->word, self->id, wait_deadline(timeout));
+        result = lock_word_acquire_slowly(&rlock->word, self->id, os_deadline(timeout));
     if (result == 0 || result == MPROC_E_OWNER_DIED)
         rlock->depth = 1; /* a dead owner's depth means nothing */
     return result;

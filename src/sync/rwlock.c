@@ -165,7 +165,7 @@ static int acquire(mproc_rwlock *lock, int64_t timeout, int (*try)(struct rwlock
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     int err = enter(it, self->id, deadline), result;
     if (err < 0)
         return err;

@@ -160,7 +160,7 @@ int mproc_semaphore_acquire(mproc_semaphore *semaphore, int64_t timeout)
     struct member *self = member_self();
     if (!self)
         return -ENOMEM;
-    int64_t deadline = wait_deadline(timeout);
+    int64_t deadline = os_deadline(timeout);
     int err = enter(it, self->id, deadline), wake = 0;
     if (err < 0)
         return err;

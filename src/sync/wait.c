@@ -7,22 +7,6 @@
 #include <errno.h>
 #include <limits.h>
 
-#define NEVER INT64_MAX
-
-int64_t wait_deadline(int64_t timeout)
-{
-    if (timeout == 0)
-        return 0;
-    int64_t now = timeout > 0 ? os_now() : 0;
-    return timeout < 0 || timeout > NEVER - now ? NEVER : now + timeout;
-}
-
-int64_t wait_left(int64_t deadline)
-{
-    int64_t left = deadline == NEVER ? -1 : deadline - os_now();
-    return deadline == NEVER || left > 0 ? left : 0;
-}
-
 /* Fills what to sleep on; returns how many words, 0 not to sleep. A life word that changes between here and the sleep
  * ends it at once.
  */

@@ -3,6 +3,7 @@
 #define SYNC_WAIT_H
 
 #include "memory/member.h"
+#include "os/clock.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -21,12 +22,6 @@ struct wait {
     int watched;
     member_id watch[WAIT_WATCHED_MOST]; /* a thread that has ended already is not watched */
 };
-
-/* A timeout as a point in time. */
-int64_t wait_deadline(int64_t timeout);
-
-/* What is left until then, as a timeout. */
-int64_t wait_left(int64_t deadline);
 
 /* Sleeps while *word is expected. Returns 0 when there may be news: the word was another one, or a wake-up came, or a
  * watched thread ended, or WAIT_SLICE is over. -ETIMEDOUT if the deadline was over at the beginning or passed without

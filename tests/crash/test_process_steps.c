@@ -283,17 +283,22 @@ static bool kill_child_at(const char *name, long k)
     return !whole;
 }
 
-static void a_child_is_killed_on_its_way(void)
+static void kill_at_each(const char *who, bool (*kill_at)(const char *name, long k), long first, long stride)
 {
     begin();
     if (!stepper_is_possible())
         harness_skip("this machine does not allow ptrace");
     char name[64];
-    snprintf(name, sizeof name, "child, %s", method_names[method]);
+    snprintf(name, sizeof name, "%s, %s", who, method_names[method]);
     long count = 0;
-    for (long k = 0; kill_child_at(name, k); k += stepper_stride(131))
+    for (long k = first; kill_at(name, k); k += stepper_stride(stride))
         count++;
     printf("%-52s %6ld points\n", name, count);
+}
+
+static void a_child_is_killed_on_its_way(void)
+{
+    kill_at_each("child", kill_child_at, 0, 131);
 }
 
 /* It sleeps in poll, and finds what it is asked for when it is stepped. */
@@ -316,15 +321,7 @@ static bool kill_server_at(const char *name, long k)
 
 static void the_server_is_killed_while_it_serves(void)
 {
-    begin();
-    if (!stepper_is_possible())
-        harness_skip("this machine does not allow ptrace");
-    char name[64];
-    snprintf(name, sizeof name, "server, %s", method_names[method]);
-    long count = 0;
-    for (long k = 1; kill_server_at(name, k); k += stepper_stride(173))
-        count++;
-    printf("%-52s %6ld points\n", name, count);
+    kill_at_each("server", kill_server_at, 1, 173);
 }
 
 /* Each for a method. */
