@@ -26,6 +26,7 @@
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
 #include <mproc/process.h>
+#include <mproc/queue.h>
 #include <mproc/shared_memory.h>
 #include <mproc/sync.h>
 #include <mproc/task.h>

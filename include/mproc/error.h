@@ -31,7 +31,8 @@
       "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
       "one here, or start one")                                                                                        \
     X(MPROC_E_CLOSED, -4103,                                                                                           \
-      "the handle is closed, or never was one: open the pool or the shared memory, or start the process, again")       \
+      "the handle is closed, or never was one: open the pool, the shared memory or the connection, or start the "      \
+      "process, again; or the queue is closed for writing, and has no more messages")                                  \
     X(MPROC_E_TERMINATED, -4104, "the pool was terminated while the call was in progress")                             \
     X(MPROC_E_SUPERVISOR_DIED, -4105,                                                                                  \
       "the pool's supervisor process was killed, and its workers ended with it: close the pool and open a new one")    \
@@ -67,7 +68,17 @@
       "or use MPROC_FORK")                                                                                             \
     X(MPROC_E_FUNCTION_MISSING, -4119,                                                                                 \
       "the new process has no such function: load the library that holds it before main calls mproc_init")             \
-    X(MPROC_E_NOT_STARTED, -4120, "the process ended before it got to its function")
+    X(MPROC_E_NOT_STARTED, -4120, "the process ended before it got to its function")                                   \
+    X(MPROC_E_NO_WRITERS, -4121,                                                                                       \
+      "the queue is empty, and no process is left that could put: all writers have ended or detached")                 \
+    X(MPROC_E_NO_READERS, -4122,                                                                                       \
+      "no process is left that could take from the queue: all readers have ended or detached")                         \
+    X(MPROC_E_MESSAGES_LOST, -4123,                                                                                    \
+      "messages were lost with the processes that had taken them and were not done: create the queue with .redeliver " \
+      "to have such messages delivered again")                                                                         \
+    X(MPROC_E_END_OF_STREAM, -4124, "the other side has closed the connection, or has ended")                          \
+    X(MPROC_E_STREAM_BROKEN, -4125,                                                                                    \
+      "the stream broke off in the midst of a message, so that the connection is of no more use: close it")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

@@ -228,15 +228,25 @@ int mproc_disown(void *address)
     return publish_block(region_existing(), address);
 }
 
-bool memory_is_block(const void *address, size_t size)
+bool memory_find_block(const void *address, struct block *block)
 {
     struct region *region = region_existing();
+    return region &&
+           (region->geometry.debug ? debug_finds(region, address, block) : block_find(region, address, block));
+}
+
+bool memory_is_block(const void *address, size_t size)
+{
     struct block block;
-    if (!region)
+    if (!memory_find_block(address, &block))
         return false;
-    if (region->geometry.debug)
-        return debug_finds(region, address, &block) && debug_size(address) >= size;
-    return block_find(region, address, &block) && block.size >= size;
+    return (region_existing()->geometry.debug ? debug_size(address) : block.size) >= size;
+}
+
+bool memory_is_owned(const void *address)
+{
+    struct block block;
+    return memory_find_block(address, &block) && is_owned(&block);
 }
 
 int mproc_family_keep(void)

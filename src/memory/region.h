@@ -30,6 +30,19 @@ struct region_geometry {
     bool strict; /* the kernel may refuse memory at first touch */
 };
 
+/* See sync/watch.h. `owner` is the truth: 0 or a process that has ended, and the place is anybody's. Only the owner
+ * writes, but for `armed`, which whoever told of news sets to 0 if it still is what it was before that. */
+struct region_watch {
+    _Atomic uint64_t owner;
+    _Atomic(const void *) object;
+    _Atomic uint32_t armed; /* how-manyeth arming; 0: not armed */
+    uint32_t armings;
+    unsigned char name[8]; /* of a socket; the first byte is 0 */
+    uint32_t name_length;
+};
+
+enum { REGION_WATCHES = 4096 };
+
 struct region {
     struct region_geometry geometry;
     _Alignas(64) _Atomic uint32_t
@@ -39,6 +52,9 @@ struct region {
     _Atomic uint32_t members_used; /* no member from here on was ever taken; only grows, and before one is taken */
     _Atomic uint64_t sweeper;      /* member id of the thread that sweeps; 0: nobody (memory/sweep.c) */
     _Atomic uint32_t orphans;      /* not 0 if there may be spans whose thread has ended; derived */
+    _Alignas(64) _Atomic uint32_t
+        watches_used; /* no watch from here on was ever taken; only grows, and before one is */
+    struct region_watch watches[REGION_WATCHES];
     _Alignas(64) _Atomic uint64_t table[]; /* a word for each unit (memory/units.h) */
 };
 

@@ -20,7 +20,7 @@ struct region;
 struct member;
 
 /* State of a block. */
-enum span_block { BLOCK_FREE = 0, BLOCK_OWNED = 1, BLOCK_FAMILY = 2 };
+enum span_block { BLOCK_FREE = 0, BLOCK_OWNED = 1, BLOCK_FAMILY = 2, BLOCK_CONDEMNED = 3 /* memory/condemn.h */ };
 
 struct span {
     _Atomic uint32_t has_free; /* a block may be free. Set before one is freed; derived */

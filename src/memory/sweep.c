@@ -107,7 +107,7 @@ static void sweep_block(struct region *region, uint32_t unit, uint64_t word, enu
     if (word & UNIT_OWNED)
         units_free(region, unit, word, sweeper);
     else
-        replace(region, unit, word, unit_word(UNIT_BLOCK, word & UNIT_PRESENT, 0, 0, unit_count(word)));
+        replace(region, unit, word, unit_word(UNIT_BLOCK, word & UNIT_PRESENT, unit_class(word), 0, unit_count(word)));
 }
 
 /* Sweeps what begins at a unit; returns how many units that is. */

@@ -29,6 +29,9 @@ enum unit_state {
 #define UNIT_OWNED UINT64_C(32)  /* first of a block: it belongs to the process in `owner` until it is published */
 #define UNIT_ORPHAN UINT64_C(64) /* first of a span: `owner` is the process; its thread has ended */
 
+/* In place of a size class, of the first unit of a block: see memory/condemn.h. */
+enum { UNIT_CONDEMNED = 1 };
+
 enum { UNIT_CLASS_SHIFT = 7, UNIT_OWNER_SHIFT = 13, UNIT_COUNT_SHIFT = 32 };
 
 static inline enum unit_state unit_state(uint64_t word)

@@ -1,0 +1,77 @@
+/* Being done with what was taken. SPDX-License-Identifier: MIT */
+#include "channel/claims.h"
+#include "channel/offer.h"
+#include "channel/queue.h"
+#include "channel/roles.h"
+#include "os/clock.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+
+int mproc_queue_task_done(mproc_queue *queue)
+{
+    struct member *self;
+    int err = queue_enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!queue->joinable)
+        return -EINVAL;
+    /* Under the lock, so that two threads of one process do not find the same. */
+    queue_lock_get_surely(queue, self->id);
+    struct claim *claim = claims_oldest(queue, self->process_id, CLAIM_TAKEN);
+    if (claim)
+        claim_set_phase(claim, self, CLAIM_RELEASING);
+    queue_unlock(&queue->get_lock, self->id);
+    if (!claim)
+        return MPROC_E_RELEASED_TOO_OFTEN;
+    claim_release(queue, claim, self);
+    return 0;
+}
+
+/* Under get_lock: nothing to take, and nothing that is not done. */
+static bool all_is_done(mproc_queue *queue, struct member *self)
+{
+    struct offer offer;
+    claims_recover(queue, self);
+    return !find_offer(queue, &offer) && !claims_any(queue);
+}
+
+static int joined(mproc_queue *queue)
+{
+    uint64_t lost = atomic_load(&queue->lost);
+    return atomic_exchange(&queue->lost_told, lost) == lost ? 0 : MPROC_E_MESSAGES_LOST;
+}
+
+int mproc_queue_join(mproc_queue *queue, int64_t timeout)
+{
+    struct member *self;
+    int err = queue_enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!queue->joinable)
+        return -EINVAL;
+    int64_t deadline = os_deadline(timeout);
+    for (;;) {
+        int over = roles_alive(queue, MPROC_QUEUE_READER) ? 0 : MPROC_E_NO_READERS;
+        uint32_t seen = waiters_announce(&queue->joiners);
+        int result = queue_lock_get(queue, self->id, deadline);
+        if (result == 0) {
+            bool done = all_is_done(queue, self);
+            bool returned = atomic_load(&queue->returned) != 0;
+            queue_unlock(&queue->get_lock, self->id);
+            if (returned)
+                waiters_tell(&queue->readers, UINT32_MAX);
+            result = done ? joined(queue) : over ? over : deadline == 0 ? -ETIMEDOUT : err;
+            if (done || result < 0) {
+                waiters_withdraw(&queue->joiners, seen);
+                return result;
+            }
+        } else {
+            waiters_withdraw(&queue->joiners, seen);
+            return result;
+        }
+        struct wait wait = { .deadline = deadline };
+        roles_watch(queue, MPROC_QUEUE_READER, &wait);
+        err = waiters_sleep(&queue->joiners, seen, &wait);
+    }
+}

@@ -1,0 +1,379 @@
+/* Getting. SPDX-License-Identifier: MIT */
+#include "channel/claims.h"
+#include "channel/offer.h"
+#include "channel/parcels.h"
+#include "channel/queue.h"
+#include "channel/queue_watch.h"
+#include "channel/roles.h"
+#include "os/sanitizer.h"
+#include "sync/monitor.h"
+
+#include <errno.h>
+#include <mproc/memory.h>
+#include <string.h>
+
+/* Takes the record at `head`: the store of `head` is what does it. */
+static inline void move_head(mproc_queue *queue, const struct offer *offer)
+{
+    atomic_store_explicit(&queue->head, record_behind(offer->record, offer->word), memory_order_release);
+    atomic_store_explicit(&queue->got_bytes,
+                          atomic_load_explicit(&queue->got_bytes, memory_order_relaxed) + record_length(offer->word),
+                          memory_order_relaxed);
+    atomic_store_explicit(&queue->got_messages, atomic_load_explicit(&queue->got_messages, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+/* Under get_lock: takes the offer with a claim. NULL if there is no memory. */
+static struct claim *claim_offer(mproc_queue *queue, struct member *self, const struct offer *offer,
+                                 enum claim_phase phase)
+{
+    if (offer->returned) {
+        claims_take_returned(queue, offer->returned, self, phase);
+        return offer->returned;
+    }
+    struct claim *claim = claims_make(queue, self, offer->record, phase);
+    if (claim)
+        move_head(queue, offer);
+    return claim;
+}
+
+/* ---- waiting */
+
+/* Looks without the lock, so that a segment may go back to the heap meanwhile. It stays mapped. */
+#if OS_ADDRESS_SANITIZER
+__attribute__((no_sanitize("address")))
+#endif
+static bool
+spin(mproc_queue *queue)
+{
+    uint32_t spun = 0;
+    while (queue_may_spin(&spun)) {
+        struct record *head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+        if (atomic_load_explicit(&head->word, memory_order_relaxed) != RECORD_NONE)
+            return true;
+    }
+    return false;
+}
+
+static int no_message_will_come(mproc_queue *queue)
+{
+    if (atomic_load(&queue->closed))
+        return MPROC_E_CLOSED;
+    return roles_alive(queue, MPROC_QUEUE_WRITER) ? 0 : MPROC_E_NO_WRITERS;
+}
+
+static int sleep_for_message(mproc_queue *queue, uint32_t seen, int64_t deadline)
+{
+    struct wait wait = { .deadline = deadline };
+    roles_watch(queue, MPROC_QUEUE_WRITER, &wait);
+    claims_watch(queue, &wait);
+    return waiters_sleep(&queue->readers, seen, &wait);
+}
+
+/* Under get_lock: what ended processes had taken may have come back. */
+static bool find_or_recover(mproc_queue *queue, struct member *self, struct offer *offer, bool *recovered)
+{
+    if (find_offer(queue, offer))
+        return true;
+    *recovered = atomic_load(&queue->claims) && claims_recover(queue, self);
+    return *recovered && find_offer(queue, offer);
+}
+
+/* Waits until there is a message. Returns 0 with get_lock held. */
+static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
+{
+    bool announced = false, recovered = false;
+    uint32_t seen = 0;
+    int over = 0, err = 0;
+    for (;;) {
+        int result = queue_lock_get(queue, self->id, deadline);
+        if (result == 0 && find_or_recover(queue, self, offer, &recovered))
+            break;
+        if (result == 0)
+            queue_unlock(&queue->get_lock, self->id);
+        if (recovered) {
+            waiters_tell(&queue->joiners, UINT32_MAX);
+            waiters_tell(&queue->writers, UINT32_MAX);
+            recovered = false;
+        }
+        if (result == 0)
+            result = over ? over : err;
+        if (result == 0 && !announced) {
+            if (deadline != 0 && err == 0 && spin(queue))
+                continue;
+            over = no_message_will_come(queue);
+            seen = waiters_announce(&queue->readers); /* and look again */
+            announced = true;
+            continue;
+        }
+        if (result == 0 && deadline == 0)
+            result = queue_watch_rearm(&queue->readers) ? 0 : -ETIMEDOUT;
+        else if (result == 0) {
+            err = sleep_for_message(queue, seen, deadline);
+            announced = false;
+        }
+        if (result < 0) {
+            if (announced)
+                waiters_withdraw(&queue->readers, seen);
+            return result;
+        }
+    }
+    if (announced)
+        waiters_withdraw(&queue->readers, seen);
+    return 0;
+}
+
+/* Once in so many messages it is looked whether consumers have died with some of theirs. */
+enum { RECOVERY_INTERVAL = 1024 };
+
+static inline int begin(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
+{
+    if (__builtin_expect(lock_word_try(&queue->get_lock, self->id), 1)) {
+        if (__builtin_expect(atomic_load_explicit(&queue->claims, memory_order_relaxed) != NULL, 0) &&
+            atomic_load(&queue->got_messages) % RECOVERY_INTERVAL == 0)
+            claims_recover(queue, self);
+        if (__builtin_expect(find_offer(queue, offer), 1))
+            return 0;
+        queue_unlock(&queue->get_lock, self->id);
+    }
+    return begin_waiting(queue, self, offer, deadline);
+}
+
+/* Releases get_lock, after something was taken. */
+static inline void finish(mproc_queue *queue, struct member *self)
+{
+    queue_unlock(&queue->get_lock, self->id);
+    /* Where bytes are counted, room for one message may be room for many, or not for the first that waits. */
+    waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? 1 : UINT32_MAX);
+}
+
+/* ---- taking */
+
+static const void *bytes_of(struct record *record, uint64_t word)
+{
+    if (record_kind(word) != RECORD_PARCEL)
+        return record->data;
+    return parcel_address(((const struct parcel_reference *)(const void *)record->data)->parcel);
+}
+
+/* What was taken by a call that returns a copy: done with, or to be said so. */
+static void settle_claim(mproc_queue *queue, struct claim *claim, struct member *self)
+{
+    if (queue->joinable)
+        claim_set_phase(claim, self, CLAIM_TAKEN);
+    else
+        claim_release(queue, claim, self);
+}
+
+static inline void copy_out(void *to, const void *from, size_t size)
+{
+    if (size == 8)
+        memcpy(to, from, 8);
+    else if (size != 0)
+        memcpy(to, from, size);
+}
+
+/* Under get_lock, which it releases. */
+static int take_copy_slowly(mproc_queue *queue, struct member *self, const struct offer *offer, void *buffer)
+{
+    struct claim *claim = claim_offer(queue, self, offer, CLAIM_READING);
+    if (!claim) {
+        queue_unlock(&queue->get_lock, self->id);
+        return -ENOMEM;
+    }
+    finish(queue, self);
+    copy_out(buffer, bytes_of(offer->record, offer->word), record_length(offer->word));
+    settle_claim(queue, claim, self);
+    return 0;
+}
+
+static inline bool is_plain(const mproc_queue *queue, const struct offer *offer)
+{
+    return record_kind(offer->word) == RECORD_INLINE && !queue->joinable && !offer->returned;
+}
+
+/* The calling thread as one of the queue's readers. */
+static inline int enter(mproc_queue *queue, struct member **self)
+{
+    int err = queue_enter(queue, self);
+    return __builtin_expect(err < 0, 0) ? err : roles_attach(queue, *self, MPROC_QUEUE_READER);
+}
+
+int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity, size_t *size, int64_t timeout)
+{
+    struct member *self;
+    struct offer offer;
+    int err = enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!buffer && capacity != 0)
+        return -EINVAL;
+    err = begin(queue, self, &offer, os_deadline(timeout));
+    if (err < 0)
+        return err;
+    size_t length = record_length(offer.word);
+    if (__builtin_expect(length > capacity, 0)) {
+        queue_unlock(&queue->get_lock, self->id);
+        err = -EMSGSIZE;
+    } else if (__builtin_expect(is_plain(queue, &offer), 1)) {
+        copy_out(buffer, offer.record->data, length);
+        move_head(queue, &offer);
+        finish(queue, self);
+    } else
+        err = take_copy_slowly(queue, self, &offer, buffer);
+    if (size && (err == 0 || err == -EMSGSIZE))
+        *size = length;
+    return err;
+}
+
+/* Takes messages as they come as long as they are plain and fit. Under get_lock. */
+static int take_run(mproc_queue *queue, struct offer *offer, struct iovec *buffers, int count)
+{
+    int taken = 0;
+    do {
+        size_t length = record_length(offer->word);
+        if (!is_plain(queue, offer) || length > buffers[taken].iov_len)
+            break;
+        copy_out(buffers[taken].iov_base, offer->record->data, length);
+        move_head(queue, offer);
+        buffers[taken++].iov_len = length;
+    } while (taken < count && find_offer(queue, offer));
+    return taken;
+}
+
+/* Takes at least one message. Returns how many, or an error; with -EMSGSIZE *needed gets the first one's size. */
+static int take_some(mproc_queue *queue, struct member *self, struct iovec *buffers, int count, int64_t deadline,
+                     size_t *needed)
+{
+    struct offer offer;
+    int err = begin(queue, self, &offer, deadline);
+    if (err < 0)
+        return err;
+    size_t length = record_length(offer.word);
+    if (length > buffers[0].iov_len) {
+        queue_unlock(&queue->get_lock, self->id);
+        *needed = length;
+        return -EMSGSIZE;
+    }
+    if (!is_plain(queue, &offer)) {
+        err = take_copy_slowly(queue, self, &offer, buffers[0].iov_base);
+        if (err == 0)
+            buffers[0].iov_len = length;
+        return err == 0 ? 1 : err;
+    }
+    int taken = take_run(queue, &offer, buffers, count);
+    queue_unlock(&queue->get_lock, self->id);
+    waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? (uint32_t)taken : UINT32_MAX);
+    return taken;
+}
+
+int mproc_queue_get_many(mproc_queue *queue, struct iovec *buffers, int count, int64_t timeout)
+{
+    struct member *self;
+    int err = enter(queue, &self), taken = 0;
+    if (err < 0)
+        return err;
+    if (count < 0 || (!buffers && count > 0))
+        return -EINVAL;
+    for (int i = 0; i < count; i++)
+        if (!buffers[i].iov_base && buffers[i].iov_len != 0)
+            return -EINVAL;
+    int64_t deadline = os_deadline(timeout);
+    size_t needed = 0;
+    while (taken < count &&
+           (err = take_some(queue, self, buffers + taken, count - taken, taken ? 0 : deadline, &needed)) > 0)
+        taken += err;
+    if (taken == 0 && err == -EMSGSIZE)
+        buffers[0].iov_len = needed;
+    return taken > 0 ? taken : err;
+}
+
+/* ---- without a copy */
+
+int mproc_queue_borrow(mproc_queue *queue, struct mproc_message *message, int64_t timeout)
+{
+    struct member *self;
+    struct offer offer;
+    int err = enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!message)
+        return -EINVAL;
+    err = begin(queue, self, &offer, os_deadline(timeout));
+    if (err < 0)
+        return err;
+    struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
+    if (!claim) {
+        queue_unlock(&queue->get_lock, self->id);
+        return -ENOMEM;
+    }
+    finish(queue, self);
+    *message = (struct mproc_message) { .data = (void *)(uintptr_t)bytes_of(offer.record, offer.word),
+                                        .size = record_length(offer.word),
+                                        .deliveries = atomic_load(&claim->deliveries),
+                                        .place_ = claim };
+    claim_set_phase(claim, self, CLAIM_BORROWED);
+    return 0;
+}
+
+int mproc_queue_release(mproc_queue *queue, struct mproc_message *message)
+{
+    struct member *self;
+    int err = queue_enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!message || !claim_is(queue, message->place_, self->process_id, CLAIM_BORROWED))
+        return -EINVAL;
+    claim_release(queue, message->place_, self);
+    *message = (struct mproc_message) { .data = NULL };
+    return 0;
+}
+
+/* Takes the memory of a claimed message out of the queue, if it is a parcel's and need not be kept. From the phase on,
+ * the message is taken: whoever is killed on the way takes it along. */
+static void *take_memory(mproc_queue *queue, struct claim *claim, const struct offer *offer, struct member *self)
+{
+    if (record_kind(offer->word) != RECORD_PARCEL || queue->joinable)
+        return NULL;
+    struct parcel *parcel = ((const struct parcel_reference *)(const void *)offer->record->data)->parcel;
+    void *block = parcel_address(parcel);
+    claim_set_phase(claim, self, CLAIM_RELEASING);
+    atomic_store(&parcel->address, NULL);
+    claim_release(queue, claim, self);
+    return block;
+}
+
+int mproc_queue_get_block(mproc_queue *queue, void **block, size_t *size, int64_t timeout)
+{
+    struct member *self;
+    struct offer offer;
+    int err = enter(queue, &self);
+    if (err < 0)
+        return err;
+    if (!block)
+        return -EINVAL;
+    err = begin(queue, self, &offer, os_deadline(timeout));
+    if (err < 0)
+        return err;
+    size_t length = record_length(offer.word);
+    struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
+    if (!claim) {
+        queue_unlock(&queue->get_lock, self->id);
+        return -ENOMEM;
+    }
+    finish(queue, self);
+    void *taken = take_memory(queue, claim, &offer, self);
+    if (!taken) {
+        taken = mproc_alloc(length);
+        if (!taken) {
+            claims_return(queue, claim, self);
+            return -ENOMEM;
+        }
+        copy_out(taken, bytes_of(offer.record, offer.word), length);
+        settle_claim(queue, claim, self);
+    }
+    *block = taken;
+    if (size)
+        *size = length;
+    return 0;
+}
