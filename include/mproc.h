@@ -18,6 +18,7 @@
 #ifndef MPROC_H
 #define MPROC_H
 
+#include <mproc/connection.h>
 #include <mproc/cpu.h>
 #include <mproc/error.h>
 #include <mproc/fork.h>

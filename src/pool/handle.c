@@ -1,7 +1,7 @@
 /* Handles of pools. SPDX-License-Identifier: MIT */
 #include "pool/handle.h"
 
-#include "process/handles.h"
+#include "sync/handles.h"
 
 static struct handle_place places[MPROC_POOLS_MAX];
 static struct handles handles = { .places = places, .count = MPROC_POOLS_MAX };

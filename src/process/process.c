@@ -7,7 +7,7 @@
 #include "os/message.h"
 #include "os/process.h"
 #include "process/child.h"
-#include "process/handles.h"
+#include "sync/handles.h"
 #include "process/self.h"
 
 #include <errno.h>

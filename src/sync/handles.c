@@ -1,5 +1,5 @@
-/* Handles: what a program holds of pools and processes. SPDX-License-Identifier: MIT */
-#include "process/handles.h"
+/* Handles: what a program holds of pools, processes and connections. SPDX-License-Identifier: MIT */
+#include "sync/handles.h"
 
 #include "memory/member.h"
 #include "os/futex.h"
@@ -98,7 +98,7 @@ int handles_acquire(struct handles *handles, void *handle, void **object)
     struct handle_place *place = decode(handles, handle, &use);
     if (!place || !change(place, use, 1, &after))
         return MPROC_E_CLOSED;
-    if (place->owner != member_process_stamp()) {
+    if (place->owner != member_process_stamp() && !handles->inherited) {
         handles_release(handles, handle);
         return MPROC_E_FORKED;
     }
@@ -141,6 +141,20 @@ void *handles_next(struct handles *handles, unsigned *index, void **object)
             return handle;
     }
     return NULL;
+}
+
+void handles_adopt(struct handles *handles, void (*call)(void *object))
+{
+    for (unsigned i = 0; i < atomic_load(&handles->used_end); i++) {
+        struct handle_place *place = &handles->places[i];
+        uint64_t word = atomic_load(&place->word);
+        if (!(word & IN_USE) || (word & CLOSING))
+            continue;
+        /* The parent's other threads, which were in calls, are not here. */
+        atomic_store(&place->word, word & ~USERS);
+        place->owner = member_process_stamp();
+        call(place->object);
+    }
 }
 
 void handles_each_foreign(struct handles *handles, void (*call)(void *object))

@@ -1,12 +1,13 @@
-/* Handles: what a program holds of pools and processes. SPDX-License-Identifier: MIT
+/* Handles: what a program holds of pools, processes and connections. SPDX-License-Identifier: MIT
  *
  * A handle looks like a pointer but is a place in a table and the how-manyeth use of that place, so that a handle that
  * was closed is recognised as such and never followed.
  */
-#ifndef PROCESS_HANDLES_H
-#define PROCESS_HANDLES_H
+#ifndef SYNC_HANDLES_H
+#define SYNC_HANDLES_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct handle_place {
@@ -20,6 +21,7 @@ struct handle_place {
 struct handles {
     struct handle_place *places;
     unsigned count;
+    bool inherited;            /* a forked child may use its parent's, once handles_adopt was called there */
     _Atomic unsigned used_end; /* no place from here on was ever used */
 };
 
@@ -38,6 +40,9 @@ int handles_close(struct handles *handles, void *handle, void **object, void (*b
 /* The first handle at place `*index` or after it that is in use and of this process, acquired; *index gets the place
  * behind it. NULL if there is none. */
 void *handles_next(struct handles *handles, unsigned *index, void **object);
+
+/* In a forked child: makes its copies of the parent's handles its own, and calls back for each object. */
+void handles_adopt(struct handles *handles, void (*call)(void *object));
 
 /* Calls back for each object of another process: in a forked child, with those of its parent. */
 void handles_each_foreign(struct handles *handles, void (*call)(void *object));
