@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 SECONDS ?= 120
 
-.PHONY: help demo test crash soak bench manual install format clean
+.PHONY: help demo test crash soak bench bench-deps manual install format clean
 
 help:
 	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
@@ -12,6 +12,7 @@ help:
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
 	@echo 'make bench     measure against the limits of this machine'
+	@echo 'make bench-deps  install the other libraries that bench compares queues with, where they are there'
 	@echo 'make manual    the reference manual, as HTML and man pages, in build/manual'
 	@echo 'make install   build and install below PREFIX (default /usr/local; DESTDIR is respected)'
 	@echo 'make format    format the sources with clang-format'
@@ -49,6 +50,9 @@ bench:
 	@scripts/install-dependencies.sh build
 	@scripts/build.sh release
 	@scripts/bench.sh
+
+bench-deps:
+	@scripts/install-dependencies.sh build bench
 
 manual:
 	@scripts/install-dependencies.sh manual

@@ -18,13 +18,23 @@ static int by_value(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+void bench_sort(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+}
+
+double bench_quantile(const double *sorted, int count, double share)
+{
+    return sorted[(int)(share * (count - 1) + 0.5)];
+}
+
 static double quantile(const double *values, int count, double share)
 {
     static double sorted[BENCH_ROUNDS_MAX];
     for (int i = 0; i < count; i++)
         sorted[i] = values[i];
-    qsort(sorted, (size_t)count, sizeof *sorted, by_value);
-    return sorted[(int)(share * (count - 1) + 0.5)];
+    bench_sort(sorted, count);
+    return bench_quantile(sorted, count, share);
 }
 
 int bench_run(const char *title, const struct bench_contestant *contestants, int count, int rounds, double per,

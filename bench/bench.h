@@ -19,6 +19,12 @@ struct bench_contestant {
 /* Monotonic seconds. */
 double bench_now(void);
 
+/* Sorts values in ascending order. */
+void bench_sort(double *values, int count);
+
+/* The value that `share` of the sorted values are below. */
+double bench_quantile(const double *sorted, int count, double share);
+
 /* Runs `rounds` rounds and prints for each contestant the median time, divided by `per` and in `unit` (the unit's size
  * in seconds is `scale`), its quartiles, and the median of its ratios to the first contestant. Returns main's result.
  */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing to build ("build"), to test ("test"), or to make the manual ("manual"), on Debian and Ubuntu. Elsewhere it names what is
-# missing and stops.
+# Installs what is missing to build ("build"), to test ("test"), to make the manual ("manual"), or to compare queues with
+# others ("bench"), on Debian and Ubuntu. Elsewhere it names what is missing and stops.
 set -eu
 
 missing_programs=
@@ -18,6 +18,7 @@ need() {
 
 has() { command -v "$1"; }
 has_header() { echo "#include <$1>" | ${CC:-cc} -E -x c - ; }
+has_cxx_header() { echo "#include <$1>" | ${CXX:-c++} -E -x c++ - ; }
 has_cmake() { [ "$(printf '3.20\n%s\n' "$(cmake --version | sed -n 's/^cmake version //p')" | sort -V | head -n 1)" = 3.20 ]; }
 
 for purpose in "$@"; do
@@ -50,8 +51,18 @@ for purpose in "$@"; do
     manual)
         need doxygen has doxygen
         ;;
+    bench)
+        need pkg-config has pkg-config
+        need g++ has g++
+        need libboost-dev has_cxx_header boost/interprocess/ipc/message_queue.hpp
+        need libzmq3-dev has_header zmq.h
+        need libnng-dev has_header nng/nng.h
+        need libopenmpi-dev pkg-config --exists ompi-c
+        need openmpi-bin has mpirun.openmpi
+        need python3 has python3
+        ;;
     *)
-        echo "usage: $0 [build] [test] [manual]" >&2
+        echo "usage: $0 [build] [test] [manual] [bench]" >&2
         exit 2
         ;;
     esac
