@@ -34,5 +34,6 @@
 #include <mproc/time.h>
 #include <mproc/value.h>
 #include <mproc/version.h>
+#include <mproc/wait.h>
 
 #endif

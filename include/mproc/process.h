@@ -105,6 +105,11 @@ struct mproc_process_start_arguments {
     int64_t cpu_time_limit; /**< nanoseconds of CPU time, rounded up to seconds (RLIMIT_CPU): then SIGXCPU, and a second
                                later SIGKILL */
     int open_files_limit;   /**< the highest descriptor, plus one (RLIMIT_NOFILE) */
+    struct mproc_queue *const *reads_from; /**< queues that it reads from: it is one of their readers from now on, and
+                                              not only from its first call on (mproc/queue.h) */
+    size_t reads_from_count;
+    struct mproc_queue *const *writes_to; /**< queues that it writes to, likewise */
+    size_t writes_to_count;
     struct mproc_error *error; /**< filled when the call fails; may be NULL */
 };
 
@@ -147,6 +152,7 @@ MPROC_BEGIN_DECLARATIONS
  *   MPROC_PROCESSES_MAX handles are open
  * - `-EPERM`, `-EACCES`, `-ENOENT`, ...: an option could not be carried out, or the program not be executed; the
  * message names which
+ * - `MPROC_E_NOT_INITIALISED`: what is to be read from or written to is not a queue
  * - `MPROC_E_STRUCT_SIZE`: the arguments' size is 0, or of a newer library
  *
  * Since 0.1. */

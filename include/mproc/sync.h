@@ -243,6 +243,30 @@ MPROC_API bool mproc_event_is_set(const mproc_event *event);
  * Returns 0, or what all return that wait. Since 0.1. */
 MPROC_API int mproc_event_wait(mproc_event *event, int64_t timeout);
 
+/** A descriptor that polls readable (POLLIN) when an event may be set, for poll, epoll and event loops:
+ *
+ *     when it is readable, call mproc_event_wait with a timeout of 0
+ *
+ * If that says -ETIMEDOUT, the descriptor is unreadable again. It may turn readable without cause, ten times a second
+ * if the loop is idle: a process that was killed in the midst of setting the event is found out that way.
+ *
+ * - `event`: in the shared heap.
+ *
+ * The descriptor is the library's: do not close it. It is good in this process, until mproc_event_fd_close, which is to
+ * be called before the event's memory is freed. Costs nothing as long as nobody has asked for it; the same one is
+ * returned to whoever asks again.
+ *
+ * Returns the descriptor, or
+ * - `-EINVAL`: event is NULL
+ * - `-EMFILE`, `-ENFILE`: no descriptor left: it takes three; or 4,096 of queues and events are open in the family
+ * - `-ENOMEM`
+ *
+ * Since 0.1. */
+MPROC_API int mproc_event_fd(mproc_event *event);
+
+/** Closes the descriptor, if this process has one. Returns 0 or -EINVAL. Since 0.1. */
+MPROC_API int mproc_event_fd_close(mproc_event *event);
+
 /* ---- barrier ---- */
 
 /** Initialises a barrier.

@@ -147,6 +147,28 @@ static inline void finish(mproc_queue *queue, struct member *self)
     waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? 1 : UINT32_MAX);
 }
 
+/* The calling thread as one of the queue's readers. */
+static inline int enter(mproc_queue *queue, struct member **self)
+{
+    int err = queue_enter(queue, self);
+    return __builtin_expect(err < 0, 0) ? err : roles_attach(queue, *self, MPROC_QUEUE_READER);
+}
+
+int queue_can_get(mproc_queue *queue)
+{
+    struct member *self;
+    struct offer offer;
+    bool recovered;
+    int err = enter(queue, &self);
+    if (err < 0)
+        return err;
+    int over = no_message_will_come(queue); /* before the look, so that nothing came in between */
+    queue_lock_get_surely(queue, self->id);
+    bool found = find_or_recover(queue, self, &offer, &recovered);
+    queue_unlock(&queue->get_lock, self->id);
+    return found ? 1 : over;
+}
+
 /* ---- taking */
 
 static const void *bytes_of(struct record *record, uint64_t word)
@@ -190,13 +212,6 @@ static int take_copy_slowly(mproc_queue *queue, struct member *self, const struc
 static inline bool is_plain(const mproc_queue *queue, const struct offer *offer)
 {
     return record_kind(offer->word) == RECORD_INLINE && !queue->joinable && !offer->returned;
-}
-
-/* The calling thread as one of the queue's readers. */
-static inline int enter(mproc_queue *queue, struct member **self)
-{
-    int err = queue_enter(queue, self);
-    return __builtin_expect(err < 0, 0) ? err : roles_attach(queue, *self, MPROC_QUEUE_READER);
 }
 
 int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity, size_t *size, int64_t timeout)

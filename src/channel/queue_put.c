@@ -311,3 +311,19 @@ int mproc_queue_cancel(mproc_queue *queue, struct mproc_message *message)
     *message = (struct mproc_message) { .data = NULL };
     return 0;
 }
+
+int queue_can_put(mproc_queue *queue)
+{
+    struct member *self;
+    int err = enter(queue, &self);
+    if (err < 0)
+        return err;
+    queue_settle_got(queue, self->id);
+    int over = no_reader_is_left(queue);
+    queue_lock_put_surely(queue, self->id);
+    bool closed = atomic_load(&queue->closed), room = has_room(queue, 0);
+    queue_unlock(&queue->put_lock, self->id);
+    if (closed)
+        return MPROC_E_CLOSED;
+    return room ? 1 : over;
+}

@@ -9,6 +9,7 @@
 #include "os/process.h"
 #include "process/exit.h"
 #include "process/forkserver.h"
+#include "process/queues.h"
 #include "process/registry.h"
 #include "process/self.h"
 #include "process/task_context.h"
@@ -108,6 +109,8 @@ int child_run(const struct child_setup *setup, const struct mproc_task *task)
     struct task_context context = { .pool = NULL };
     task_context = &context;
     self_become(record, setup->leash);
+    if (!queues_adopt(record))
+        child_fail(setup->report, -ENOMEM, STEP_FAMILY);
     os_set_name(record->name);
     if (setup->report >= 0)
         say_ready(setup->report);

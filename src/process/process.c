@@ -7,8 +7,9 @@
 #include "os/message.h"
 #include "os/process.h"
 #include "process/child.h"
-#include "sync/handles.h"
+#include "process/queues.h"
 #include "process/self.h"
+#include "sync/handles.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -174,6 +175,8 @@ static bool try_to_learn(struct process *process)
     }
     bool known = process->known;
     pthread_mutex_unlock(&process->mutex);
+    if (known && !before)
+        queues_drop(process->record);
     return known;
 }
 

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct role_reservation;
+
 /* With MPROC_FORK in memory that the new process inherits. Otherwise in the heap, owned by the starting process, and
  * the started one lodges there. The starting process fills it before the other exists, and frees it when the other has
  * ended. */
@@ -24,9 +26,11 @@ struct process_record {
     pid_t owner_pid;
     member_id owner;
     char name[MPROC_NAME_SIZE], owner_name[MPROC_NAME_SIZE];
+    struct role_reservation *queues; /* in front of the argument's copy */
+    size_t queues_count;
     void *argument; /* in the heap: behind this struct, or the caller's; with MPROC_FORK anywhere */
     size_t argument_size;
-    char function[]; /* its name; then, aligned, the argument's copy */
+    char function[]; /* its name; then, aligned, its queues and the argument's copy */
 };
 
 /* Memory for a record, zeroed but for what comes behind the struct. NULL if there is none. */

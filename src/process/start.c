@@ -10,6 +10,7 @@
 #include "process/fork_hooks.h"
 #include "process/forkserver.h"
 #include "process/process.h"
+#include "process/queues.h"
 #include "process/ties.h"
 
 #include <errno.h>
@@ -57,7 +58,7 @@ static bool has_to_report(const struct start *start)
             setup->placements.source[i] <= STDERR_FILENO && setup->placements.source[i] != setup->placements.target[i];
     return start->arguments->method != MPROC_FORK || setup->directory >= 0 || setup->set_nice == SET ||
            setup->set_cpus == SET || setup->memory_limit || setup->cpu_seconds || setup->set_open_files == SET ||
-           setup->placements.count > 3 || crossed;
+           setup->placements.count > 3 || crossed || setup->record->queues_count > 0;
 }
 
 static int open_ties(struct start *start)
@@ -249,6 +250,7 @@ static void undo(struct start *start, int err)
         wait_until_ended(start);
     os_close_and_forget((int *[]) { &start->report, &start->pidfd }, 2);
     os_close_all(start->pipes, START_PIPES);
+    queues_drop(start->setup.record);
     record_free(start->setup.record);
 }
 

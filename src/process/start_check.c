@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { QUEUES_MOST = 65536 };
+
 static int refuse(const struct start *start, const char *what)
 {
     return report_text(start->arguments->error, -EINVAL, "mproc_process_start: %s", what);
@@ -39,6 +41,17 @@ static int check_method(const struct start *start)
         return refuse(start, ".environment can be chosen with .method = MPROC_SPAWN only");
     if (arguments->fork_with_threads && arguments->method != MPROC_FORK)
         return refuse(start, ".fork_with_threads goes with MPROC_FORK only: the other methods need no such thing");
+    return 0;
+}
+
+static int check_queues(const struct start *start)
+{
+    const struct mproc_process_start_arguments *arguments = start->arguments;
+    if ((arguments->reads_from_count > 0 && !arguments->reads_from) ||
+        (arguments->writes_to_count > 0 && !arguments->writes_to))
+        return refuse(start, ".reads_from or .writes_to is NULL, and its count is not 0");
+    if (arguments->reads_from_count > QUEUES_MOST || arguments->writes_to_count > QUEUES_MOST)
+        return refuse(start, ".reads_from and .writes_to hold 65536 queues at most");
     return 0;
 }
 
@@ -160,6 +173,8 @@ int start_check(struct start *start)
         err = find_task(start);
     if (!err)
         err = check_method(start);
+    if (!err)
+        err = check_queues(start);
     if (!err)
         err = check_limits(start);
     if (!err)

@@ -1,7 +1,9 @@
 /* What a new process is given. SPDX-License-Identifier: MIT */
 #include "base/report.h"
+#include "channel/roles.h"
 #include "memory/member.h"
 #include "os/file.h"
+#include "process/queues.h"
 #include "process/self.h"
 #include "process/start.h"
 
@@ -126,7 +128,8 @@ int start_make_record(struct start *start)
 {
     const struct mproc_process_start_arguments *arguments = start->arguments;
     size_t name_size = strlen(start->task->name) + 1;
-    size_t head = (sizeof(struct process_record) + name_size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    size_t queues = (sizeof(struct process_record) + name_size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    size_t head = queues + (arguments->reads_from_count + arguments->writes_to_count) * sizeof(struct role_reservation);
     bool copied = start->argument_size > 0 && arguments->method != MPROC_FORK;
     size_t tail = copied ? start->argument_size : 0;
     struct member *self = member_self();
@@ -139,6 +142,7 @@ int start_make_record(struct start *start)
     record->owner_pid = getpid();
     if (arguments->argument_size || arguments->argument_type_size != SIZE_MAX)
         record->argument_size = start->argument_size;
+    record->queues = (struct role_reservation *)(void *)((char *)record + queues);
     record->argument = (void *)(uintptr_t)arguments->argument;
     if (copied) {
         record->argument = (char *)record + head;
@@ -147,5 +151,5 @@ int start_make_record(struct start *start)
     name_it(start, record);
     start->setup.record = record;
     start->lodge = record_needs_lodging(record);
-    return 0;
+    return queues_reserve(start);
 }
