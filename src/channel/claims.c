@@ -212,6 +212,11 @@ bool claims_name(mproc_queue *queue, const struct segment *segment)
     return false;
 }
 
+bool claims_are_few(mproc_queue *queue)
+{
+    return !atomic_load(&first_piece(queue)->next);
+}
+
 bool claims_any(mproc_queue *queue)
 {
     struct walk walk = { first_piece(queue), 0 };

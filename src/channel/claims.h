@@ -61,6 +61,9 @@ void claims_repair(mproc_queue *queue);
 /* True if some claim names a record in the segment, or did so a moment ago. `head` is past the segment. */
 bool claims_name(mproc_queue *queue, const struct segment *segment);
 
+/* True if not many can be in use, so that looking at all is quick. */
+bool claims_are_few(mproc_queue *queue);
+
 /* True if any claim is in use. */
 bool claims_any(mproc_queue *queue);
 

@@ -42,7 +42,8 @@ void connection_release(mproc_connection *handle);
 int connection_enter(mproc_connection *handle, bool to_receive, int64_t deadline, struct connection **connection);
 void connection_leave(mproc_connection *handle, struct connection *connection, bool to_receive);
 
-/* True if something can be received without waiting for the descriptor. */
-bool connection_has_kept(mproc_connection *handle);
+/* 1 if something can be received without waiting for the descriptor, 0 if not, or the error that receiving would
+ * return. */
+int connection_has_kept(mproc_connection *handle);
 
 #endif

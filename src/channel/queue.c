@@ -163,13 +163,14 @@ static void settle_put(mproc_queue *queue, member_id self)
     queue_unlock(&queue->put_lock, self);
 }
 
+_Atomic int queue_cpus;
+
 bool queue_may_spin(uint32_t *spun)
 {
     enum { SPINS = 300, SPINS_BETWEEN_YIELDS = 32 };
-    static _Atomic int cpus;
-    if (atomic_load_explicit(&cpus, memory_order_relaxed) == 0)
-        atomic_store_explicit(&cpus, os_cpu_count(), memory_order_relaxed);
-    if (atomic_load_explicit(&cpus, memory_order_relaxed) == 1 || *spun >= SPINS)
+    if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 0)
+        atomic_store_explicit(&queue_cpus, os_cpu_count(), memory_order_relaxed);
+    if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 1 || *spun >= SPINS)
         return false;
     if (++*spun % SPINS_BETWEEN_YIELDS == 0)
         os_yield();

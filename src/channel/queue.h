@@ -199,6 +199,9 @@ void queue_lock_get_surely(mproc_queue *queue, member_id self);
 /* If the last one to take died before it had counted, counts for it, so that the counters can be relied on. */
 void queue_settle_got(mproc_queue *queue, member_id self);
 
+/* CPUs that this process may use; 0: not known yet. On one nobody spins. */
+extern _Atomic int queue_cpus;
+
 /* True while it may be worth to look again for a moment before sleeping; `spun` counts. */
 bool queue_may_spin(uint32_t *spun);
 

@@ -123,14 +123,20 @@ static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *
     return 0;
 }
 
-/* Once in so many messages it is looked whether consumers have died with some of theirs. */
+/* How often it is looked whether consumers have died with some of theirs: once in so many messages; each time, where
+ * what they had is delivered again and before all others, as long as few are out. */
 enum { RECOVERY_INTERVAL = 1024 };
+
+static bool is_time_to_recover(mproc_queue *queue)
+{
+    return (queue->redeliver && claims_are_few(queue)) || atomic_load(&queue->got_messages) % RECOVERY_INTERVAL == 0;
+}
 
 static inline int begin(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
 {
     if (__builtin_expect(lock_word_try(&queue->get_lock, self->id), 1)) {
         if (__builtin_expect(atomic_load_explicit(&queue->claims, memory_order_relaxed) != NULL, 0) &&
-            atomic_load(&queue->got_messages) % RECOVERY_INTERVAL == 0)
+            is_time_to_recover(queue))
             claims_recover(queue, self);
         if (__builtin_expect(find_offer(queue, offer), 1))
             return 0;

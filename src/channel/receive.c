@@ -261,12 +261,12 @@ int mproc_connection_poll(mproc_connection *handle, int64_t timeout)
     return err;
 }
 
-bool connection_has_kept(mproc_connection *handle)
+int connection_has_kept(mproc_connection *handle)
 {
     struct connection *connection;
     int err = connection_enter(handle, true, 0, &connection);
     if (err < 0)
-        return err != -ETIMEDOUT; /* the call that receives will say so */
+        return err == -ETIMEDOUT ? 0 : err; /* another thread is receiving */
     bool kept = connection->in.over != 0 || (connection->in.has_length && connection->in.got == connection->in.length);
     connection_leave(handle, connection, true);
     return kept;
