@@ -37,6 +37,7 @@ for purpose in "$@"; do
         need valgrind has valgrind
         need pkg-config has pkg-config
         need libcmocka-dev has_header cmocka.h
+        need libuv1-dev has_header uv.h
         need git has git
         need procps has ps
         need python3 has python3
