@@ -194,7 +194,7 @@ MPROC_API int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity,
 MPROC_API int mproc_queue_get_many(mproc_queue *queue, struct iovec *buffers, int count, int64_t timeout);
 
 /** Takes a message as a block of the shared heap: the very one that was put by mproc_queue_put_block; otherwise, and
- * from a queue with .redeliver, a new one that holds a copy.
+ * from a joinable queue, a new one that holds a copy.
  *
  * - `block`: gets its address. It is the caller's, who frees it with mproc_free.
  * - `size`: gets the message's size in bytes; may be NULL.

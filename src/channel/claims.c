@@ -19,17 +19,34 @@ static struct claims *first_piece(mproc_queue *queue)
     return atomic_load_explicit(&queue->claims, memory_order_acquire);
 }
 
-/* The next claim, in use or not; NULL at the end. A walk begins as { first_piece(queue), 0 }. */
+/* Through all claims that were ever in use, which are as many as there ever were at a time. */
 struct walk {
     struct claims *piece;
-    unsigned index;
+    uint32_t index, end;
 };
 
+static struct walk walk_from(mproc_queue *queue, uint32_t index)
+{
+    struct walk walk = { first_piece(queue), index, atomic_load_explicit(&queue->claims_used, memory_order_acquire) };
+    for (uint32_t skipped = 0; walk.piece && skipped + CLAIMS_MORE <= index; skipped += CLAIMS_MORE)
+        walk.piece = atomic_load(&walk.piece->next);
+    return walk;
+}
+
+static struct walk walk_all(mproc_queue *queue)
+{
+    return walk_from(queue, 0);
+}
+
+/* The next claim, in use or not; NULL at the end. */
 static struct claim *next_claim(struct walk *walk)
 {
-    if (walk->piece && walk->index == CLAIMS_MORE)
-        *walk = (struct walk) { atomic_load(&walk->piece->next), 0 };
-    return walk->piece ? &walk->piece->entries[walk->index++] : NULL;
+    if (walk->index >= walk->end || !walk->piece)
+        return NULL;
+    struct claim *claim = &walk->piece->entries[walk->index++ % CLAIMS_MORE];
+    if (walk->index % CLAIMS_MORE == 0)
+        walk->piece = atomic_load(&walk->piece->next);
+    return claim;
 }
 
 static enum claim_phase phase_of(uint64_t owner)
@@ -42,11 +59,8 @@ static member_id process_of(uint64_t owner)
     return owner & ~(uint64_t)CLAIM_PHASE;
 }
 
-static struct claims *grow(mproc_queue *queue)
+static struct claims *grow(_Atomic(void *) *end)
 {
-    _Atomic(void *) *end = &queue->claims;
-    for (struct claims *piece; (piece = atomic_load(end));)
-        end = &piece->next;
     struct claims *piece = memory_allocate_owned(RECORD_ALIGNMENT, sizeof *piece);
     if (!piece)
         return NULL;
@@ -55,26 +69,43 @@ static struct claims *grow(mproc_queue *queue)
     return piece;
 }
 
-static struct claim *unused(mproc_queue *queue)
+/* One that was never in use. */
+static struct claim *new_claim(mproc_queue *queue)
 {
-    for (int looked = 0; looked < CLAIMS_MORE && first_piece(queue); looked++) {
-        if (!queue->claim_cursor_piece || queue->claim_cursor >= CLAIMS_MORE) {
-            struct claims *piece = queue->claim_cursor_piece;
-            struct claims *next = piece ? atomic_load(&piece->next) : NULL;
-            queue->claim_cursor_piece = next ? next : first_piece(queue);
-            queue->claim_cursor = 0;
-        }
-        struct claim *claim = &queue->claim_cursor_piece->entries[queue->claim_cursor];
-        if (atomic_load_explicit(&claim->owner, memory_order_acquire) == 0)
-            return claim; /* and will be looked at first the next time */
-        queue->claim_cursor++;
+    uint32_t used = atomic_load(&queue->claims_used), in_front = 0;
+    _Atomic(void *) *link = &queue->claims;
+    struct claims *piece = atomic_load(link);
+    for (; piece && in_front + CLAIMS_MORE <= used; in_front += CLAIMS_MORE) {
+        link = &piece->next;
+        piece = atomic_load(link);
     }
-    struct claims *piece = grow(queue);
+    if (!piece)
+        piece = grow(link);
     if (!piece)
         return NULL;
-    queue->claim_cursor_piece = piece;
-    queue->claim_cursor = 0;
-    return &piece->entries[0];
+    atomic_store(&queue->claims_used, used + 1);
+    atomic_store(&queue->claim_hint, used + 1);
+    return &piece->entries[used - in_front];
+}
+
+static struct claim *find_unused(mproc_queue *queue, uint32_t from)
+{
+    struct walk walk = walk_from(queue, from);
+    for (struct claim *claim; (claim = next_claim(&walk));)
+        if (atomic_load_explicit(&claim->owner, memory_order_acquire) == 0) {
+            atomic_store_explicit(&queue->claim_hint, walk.index - 1, memory_order_relaxed);
+            return claim;
+        }
+    return NULL;
+}
+
+static struct claim *unused(mproc_queue *queue)
+{
+    uint32_t hint = atomic_load_explicit(&queue->claim_hint, memory_order_relaxed);
+    struct claim *claim = find_unused(queue, hint);
+    if (!claim && hint > 0)
+        claim = find_unused(queue, 0);
+    return claim ? claim : new_claim(queue);
 }
 
 struct claim *claims_make(mproc_queue *queue, struct member *self, struct record *record, enum claim_phase phase)
@@ -84,7 +115,7 @@ struct claim *claims_make(mproc_queue *queue, struct member *self, struct record
         return NULL;
     atomic_store_explicit(&claim->record, record, memory_order_relaxed);
     atomic_store_explicit(&claim->number, ++queue->takes, memory_order_relaxed);
-    atomic_store_explicit(&claim->deliveries, 1, memory_order_relaxed);
+    atomic_store_explicit(&claim->deliveries, 0, memory_order_relaxed);
     claim_set_phase(claim, self, phase);
     return claim;
 }
@@ -92,7 +123,7 @@ struct claim *claims_make(mproc_queue *queue, struct member *self, struct record
 struct claim *claims_first_returned(mproc_queue *queue)
 {
     struct claim *first = NULL;
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) == CLAIM_RETURNED &&
             (!first || atomic_load(&claim->number) < atomic_load(&first->number)))
@@ -110,7 +141,7 @@ static void count_returned(mproc_queue *queue)
 {
     uint32_t count = 0;
     uint64_t bytes = 0;
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) == CLAIM_RETURNED) {
             count++;
@@ -122,7 +153,6 @@ static void count_returned(mproc_queue *queue)
 
 void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self, enum claim_phase phase)
 {
-    atomic_fetch_add(&claim->deliveries, 1);
     claim_set_phase(claim, self, phase);
     atomic_fetch_sub(&queue->returned, 1);
     atomic_fetch_sub(&queue->returned_bytes, length_of(claim));
@@ -144,13 +174,18 @@ void claim_release(mproc_queue *queue, struct claim *claim, struct member *self)
     claim_set_phase(claim, self, CLAIM_RELEASING);
     finish(queue, claim, self);
     if (queue->joinable)
-        waiters_tell(&queue->joiners, UINT32_MAX);
+        queue_tell_done(queue);
+}
+
+void claim_deliver(struct claim *claim, struct member *self, enum claim_phase phase)
+{
+    atomic_fetch_add_explicit(&claim->deliveries, 1, memory_order_relaxed);
+    claim_set_phase(claim, self, phase);
 }
 
 void claims_return(mproc_queue *queue, struct claim *claim, struct member *self)
 {
     queue_lock_get_surely(queue, self->id);
-    atomic_fetch_sub(&claim->deliveries, 1);
     atomic_store(&claim->owner, CLAIM_RETURNED);
     count_returned(queue);
     queue_unlock(&queue->get_lock, self->id);
@@ -160,29 +195,26 @@ void claims_return(mproc_queue *queue, struct claim *claim, struct member *self)
 /* A message whose consumer has ended. */
 static void recover(mproc_queue *queue, struct claim *claim, uint64_t owner, struct member *self)
 {
-    uint32_t deliveries = atomic_load(&claim->deliveries);
-    bool again = queue->redeliver && deliveries < queue->deliveries_most;
-    if (phase_of(owner) == CLAIM_READING) {
-        atomic_store(&claim->deliveries, deliveries - 1);
+    bool again = queue->redeliver && atomic_load(&claim->deliveries) < queue->deliveries_most;
+    if (phase_of(owner) == CLAIM_READING || (phase_of(owner) != CLAIM_RELEASING && again)) {
         atomic_store(&claim->owner, CLAIM_RETURNED);
-    } else if (phase_of(owner) != CLAIM_RELEASING && again)
-        atomic_store(&claim->owner, CLAIM_RETURNED);
-    else {
-        if (phase_of(owner) != CLAIM_RELEASING) {
-            atomic_store(&claim->owner, process_of(owner) | CLAIM_RELEASING);
-            atomic_fetch_add(&queue->lost, 1);
-        }
-        finish(queue, claim, self);
+        return;
     }
+    if (phase_of(owner) != CLAIM_RELEASING) {
+        atomic_fetch_add(&queue->lost, 1); /* twice, rather than never, if this process is killed now */
+        atomic_store(&claim->owner, process_of(owner) | CLAIM_RELEASING);
+    }
+    finish(queue, claim, self);
 }
 
 bool claims_recover(mproc_queue *queue, struct member *self)
 {
     bool any = false;
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));) {
         uint64_t owner = atomic_load(&claim->owner);
-        if (owner == 0 || owner == CLAIM_RETURNED || member_process_is_alive(process_of(owner)))
+        if (owner == 0 || owner == CLAIM_RETURNED || process_of(owner) == self->process_id ||
+            member_process_is_alive(process_of(owner)))
             continue;
         recover(queue, claim, owner, self);
         any = true;
@@ -195,17 +227,17 @@ bool claims_recover(mproc_queue *queue, struct member *self)
 void claims_repair(mproc_queue *queue)
 {
     struct record *head = atomic_load(&queue->head);
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) != 0 && atomic_load(&claim->record) == head)
             atomic_store(&claim->owner, 0);
-    queue->claim_cursor_piece = NULL;
+    atomic_store(&queue->claim_hint, 0);
     count_returned(queue);
 }
 
 bool claims_name(mproc_queue *queue, const struct segment *segment)
 {
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) != 0 && segment_of(atomic_load(&claim->record)) == segment)
             return true;
@@ -214,22 +246,24 @@ bool claims_name(mproc_queue *queue, const struct segment *segment)
 
 bool claims_are_few(mproc_queue *queue)
 {
-    return !atomic_load(&first_piece(queue)->next);
+    return atomic_load_explicit(&queue->claims_used, memory_order_relaxed) <= CLAIMS_MORE;
 }
 
-bool claims_any(mproc_queue *queue)
+bool claims_any(mproc_queue *queue, member_id except)
 {
-    struct walk walk = { first_piece(queue), 0 };
-    for (struct claim *claim; (claim = next_claim(&walk));)
-        if (atomic_load(&claim->owner) != 0)
+    struct walk walk = walk_all(queue);
+    for (struct claim *claim; (claim = next_claim(&walk));) {
+        uint64_t owner = atomic_load(&claim->owner);
+        if (owner != 0 && (except == 0 || process_of(owner) != except))
             return true;
+    }
     return false;
 }
 
 struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_phase phase)
 {
     struct claim *oldest = NULL;
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) == (process | phase) &&
             (!oldest || atomic_load(&claim->number) < atomic_load(&oldest->number)))
@@ -237,19 +271,26 @@ struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_ph
     return oldest;
 }
 
-bool claim_is(mproc_queue *queue, const void *claim, member_id process, enum claim_phase phase)
+static bool is_entry(mproc_queue *queue, const void *claim)
 {
     for (struct claims *piece = first_piece(queue); piece; piece = atomic_load(&piece->next)) {
         size_t offset = (size_t)((uintptr_t)claim - (uintptr_t)piece->entries);
-        if (offset < sizeof piece->entries && offset % sizeof(struct claim) == 0)
-            return atomic_load(&((struct claim *)(uintptr_t)claim)->owner) == (process | phase);
+        if (offset < sizeof piece->entries)
+            return offset % sizeof(struct claim) == 0;
     }
     return false;
 }
 
+bool claim_end_borrowing(mproc_queue *queue, void *claim, struct member *self)
+{
+    uint64_t borrowed = self->process_id | CLAIM_BORROWED;
+    return is_entry(queue, claim) && atomic_compare_exchange_strong(&((struct claim *)claim)->owner, &borrowed,
+                                                                    self->process_id | CLAIM_RELEASING);
+}
+
 void claims_watch(mproc_queue *queue, struct wait *wait)
 {
-    struct walk walk = { first_piece(queue), 0 };
+    struct walk walk = walk_all(queue);
     for (struct claim *claim; wait->watched < WAIT_WATCHED_MOST && (claim = next_claim(&walk));) {
         uint64_t owner = atomic_load(&claim->owner);
         if (owner != 0 && owner != CLAIM_RETURNED)

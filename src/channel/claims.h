@@ -46,6 +46,10 @@ static inline void claim_set_phase(struct claim *claim, struct member *self, enu
     atomic_store_explicit(&claim->owner, self->process_id | phase, memory_order_release);
 }
 
+/* The call that takes it is about to return: from BORROWED or TAKEN on it was delivered once more. One that is killed
+ * in between leaves a count that is one too high. */
+void claim_deliver(struct claim *claim, struct member *self, enum claim_phase phase);
+
 /* Gives a claim up for good, and the message's memory back. The caller has it. */
 void claim_release(mproc_queue *queue, struct claim *claim, struct member *self);
 
@@ -64,14 +68,14 @@ bool claims_name(mproc_queue *queue, const struct segment *segment);
 /* True if not many can be in use, so that looking at all is quick. */
 bool claims_are_few(mproc_queue *queue);
 
-/* True if any claim is in use. */
-bool claims_any(mproc_queue *queue);
+/* True if any claim is in use, but for those of one process (0: of none). */
+bool claims_any(mproc_queue *queue, member_id except);
 
 /* The claim of the process in that phase that was taken first; NULL if there is none. */
 struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_phase phase);
 
-/* True if it is a claim of this queue that the process has in that phase. */
-bool claim_is(mproc_queue *queue, const void *claim, member_id process, enum claim_phase phase);
+/* If it is a claim of this queue that the process has as BORROWED, makes it RELEASING: for one thread only. */
+bool claim_end_borrowing(mproc_queue *queue, void *claim, struct member *self);
 
 /* Adds the processes that have claims to those whose end wakes a sleeper. */
 void claims_watch(mproc_queue *queue, struct wait *wait);

@@ -61,7 +61,7 @@ int mproc_connection_open(mproc_connection **connection, int fd)
 static int make_pair(mproc_connection **first, mproc_connection **second)
 {
     int fds[2];
-    mproc_connection *one, *other;
+    mproc_connection *one = NULL, *other = NULL;
     if (!first || !second)
         return -EINVAL;
     int err = os_socket_pair(SOCK_STREAM, fds);

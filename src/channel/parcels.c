@@ -34,8 +34,8 @@ static bool take_over(struct parcel *parcel, uint64_t word, uint64_t mine)
     return atomic_compare_exchange_strong(&parcel->word, &word, mine);
 }
 
-/* Gives the memory back. The parcel is the caller's, as EMPTYING, and stays so. */
-static void empty(struct parcel *parcel)
+/* Each step can be repeated by who finds it begun. */
+static void empty_memory(struct parcel *parcel)
 {
     uintptr_t address = (uintptr_t)parcel_address(parcel);
     void *memory = (void *)(address & ~(uintptr_t)PARCEL_CONDEMNED);
@@ -46,15 +46,13 @@ static void empty(struct parcel *parcel)
     if (memory)
         memory_free_condemned(memory);
     atomic_store(&parcel->address, NULL);
-    atomic_store(&parcel->flags, 0);
 }
 
-/* A block that was about to be put, and whose putter has ended: still the program's, unless nobody else can know it. */
-static void drop_handed_over(struct parcel *parcel)
+/* Gives the memory back. The parcel is the caller's, as EMPTYING, and stays so. Memory that is marked as handed over
+ * was put: one that was not, a repair has settled before (see parcels_repair). */
+static void empty(struct parcel *parcel)
 {
-    if (atomic_load(&parcel->flags) & PARCEL_WAS_OWNED)
-        empty(parcel);
-    atomic_store(&parcel->address, NULL);
+    empty_memory(parcel);
     atomic_store(&parcel->flags, 0);
 }
 
@@ -82,14 +80,13 @@ static void spend(mproc_queue *queue, size_t bytes)
 static bool furnish(mproc_queue *queue, struct parcel *parcel, size_t size, struct member *self)
 {
     uint64_t reserved = self->process_id | PARCEL_RESERVED;
+    if (parcel_address(parcel))
+        spend(queue, parcel->capacity);
     bool handed_over = atomic_load(&parcel->flags) & PARCEL_HANDED_OVER;
-    if (handed_over)
-        drop_handed_over(parcel);
-    if (parcel_address(parcel) && ((uintptr_t)parcel_address(parcel) & PARCEL_CONDEMNED || !fits(parcel, size))) {
-        spend(queue, parcel->capacity);
+    if (handed_over || ((uintptr_t)parcel_address(parcel) & PARCEL_CONDEMNED) || !fits(parcel, size))
         empty(parcel);
-    } else if (parcel_address(parcel))
-        spend(queue, parcel->capacity);
+    else if (parcel_address(parcel)) /* whoever allocated it may have been killed before it was the family's */
+        mproc_disown(parcel_address(parcel));
     atomic_store(&parcel->word, reserved);
     if (parcel_address(parcel) || size == SIZE_MAX)
         return true;
@@ -146,10 +143,12 @@ static struct parcel *look_for(mproc_queue *queue, size_t size)
     if (fitting &&
         (size == SIZE_MAX || atomic_load(&fitting->word) != 0 || !parcel_address(fitting) || !fits(fitting, size)))
         fitting = NULL;
-    for (int looked = 0; looked < PARCELS_MORE && !fitting; looked++) {
+    struct parcel *first = NULL;
+    for (int looked = 0; !fitting && (looked < PARCELS_MORE || (!bare && !unfit)); looked++) {
         struct parcel *parcel = next_place(queue);
-        if (!parcel)
+        if (!parcel || parcel == first)
             break;
+        first = first ? first : parcel;
         uint64_t word = atomic_load(&parcel->word);
         if (state_of(word) == PARCEL_QUEUED)
             continue;
@@ -253,18 +252,22 @@ bool parcel_is_reserved(mproc_queue *queue, const void *parcel, member_id proces
     return is_entry(queue, entry) && atomic_load(&entry->word) == (process | PARCEL_RESERVED);
 }
 
-void parcels_repair(mproc_queue *queue, struct member *self)
+void parcels_repair(mproc_queue *queue)
 {
     struct parcel *parcel = atomic_load(&queue->committing);
     uint64_t word = parcel ? atomic_load(&parcel->word) : 0;
-    if (state_of(word) != PARCEL_QUEUED || word >> 2 < atomic_load(&queue->put_messages))
+    uint32_t flags = parcel ? atomic_load(&parcel->flags) : 0;
+    bool not_put = state_of(word) == PARCEL_QUEUED && word >> 2 >= atomic_load(&queue->put_messages);
+    /* A block is handed over under the lock only, so that this one was by the holder that died. */
+    bool on_its_way = state_of(word) == PARCEL_RESERVED && (flags & PARCEL_HANDED_OVER);
+    if (!not_put && !on_its_way)
         return;
-    /* The message was not put: its record is not there. */
-    atomic_store(&parcel->word, self->process_id | PARCEL_EMPTYING);
-    if (atomic_load(&parcel->flags) & PARCEL_HANDED_OVER)
-        drop_handed_over(parcel);
-    else
-        empty(parcel);
+    /* Still the program's, unless nobody else can know of it. */
+    if ((flags & PARCEL_HANDED_OVER) && (flags & PARCEL_WAS_OWNED))
+        empty_memory(parcel);
+    else if (flags & PARCEL_HANDED_OVER)
+        atomic_store(&parcel->address, NULL);
+    atomic_store(&parcel->flags, 0);
     atomic_store(&parcel->word, 0);
 }
 

@@ -50,7 +50,7 @@ static inline void *parcel_address(struct parcel *parcel)
 bool parcel_is_reserved(mproc_queue *queue, const void *parcel, member_id process);
 
 /* Under put_lock, after a holder died and queue->put_messages was set right. */
-void parcels_repair(mproc_queue *queue, struct member *self);
+void parcels_repair(mproc_queue *queue);
 
 /* Of a queue that nobody uses any more. */
 void parcels_end(mproc_queue *queue);

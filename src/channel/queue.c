@@ -86,7 +86,7 @@ static void repair_put(mproc_queue *queue, member_id self)
     queue->got_bytes_seen = atomic_load(&queue->got_bytes);
     queue->parcel_cursor_piece = NULL;
     segments_repair(queue);
-    parcels_repair(queue, member_self());
+    parcels_repair(queue);
     lock_word_mark_consistent(&queue->put_lock, self);
 }
 
@@ -167,12 +167,14 @@ _Atomic int queue_cpus;
 
 bool queue_may_spin(uint32_t *spun)
 {
-    enum { SPINS = 300, SPINS_BETWEEN_YIELDS = 32 };
+    enum { QUICK_LOOKS = 100, SPINS = 400, SPINS_BETWEEN_YIELDS = 32 };
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 0)
         atomic_store_explicit(&queue_cpus, os_cpu_count(), memory_order_relaxed);
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 1 || *spun >= SPINS)
         return false;
-    if (++*spun % SPINS_BETWEEN_YIELDS == 0)
+    if (++*spun <= QUICK_LOOKS) /* relaxing takes longer than a message that is on its way */
+        return true;
+    if (*spun % SPINS_BETWEEN_YIELDS == 0)
         os_yield();
     else
         os_cpu_relax();

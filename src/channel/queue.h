@@ -109,9 +109,9 @@ struct mproc_queue {
     _Atomic uint32_t returned;                /* derived: claims that are to be taken first */
     _Atomic uint64_t returned_bytes;          /* derived */
     uint64_t takes;                           /* number of the last claim */
+    _Atomic uint32_t claims_used;             /* no claim from here on was ever in use; only grows, and before one is */
+    _Atomic uint32_t claim_hint;              /* where to look for an unused one; derived */
     _Atomic(void *) claims;                   /* struct claims; NULL: there never was one */
-    struct claims *claim_cursor_piece;        /* derived */
-    uint32_t claim_cursor;
 };
 
 #define QUEUE_MAGIC UINT64_C(0x6d70726f63717565)
@@ -198,6 +198,13 @@ void queue_lock_get_surely(mproc_queue *queue, member_id self);
 
 /* If the last one to take died before it had counted, counts for it, so that the counters can be relied on. */
 void queue_settle_got(mproc_queue *queue, member_id self);
+
+/* MPROC_E_CLOSED or MPROC_E_NO_WRITERS if no message will come that is not in the queue; else 0. `self`: the process
+ * that asks. */
+int queue_is_over(mproc_queue *queue, member_id self);
+
+/* Something that had been taken is done. */
+void queue_tell_done(mproc_queue *queue);
 
 /* CPUs that this process may use; 0: not known yet. On one nobody spins. */
 extern _Atomic int queue_cpus;

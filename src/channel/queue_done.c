@@ -8,6 +8,25 @@
 #include <errno.h>
 #include <mproc/error.h>
 
+/* What others have taken may be delivered again. */
+int queue_is_over(mproc_queue *queue, member_id self)
+{
+    bool closed = atomic_load(&queue->closed);
+    if (!closed && roles_alive(queue, MPROC_QUEUE_WRITER))
+        return 0;
+    if (queue->redeliver && claims_any(queue, self))
+        return 0;
+    return closed ? MPROC_E_CLOSED : MPROC_E_NO_WRITERS;
+}
+
+/* Those who wait for a message only because it might come back are told, too, that it will not. */
+void queue_tell_done(mproc_queue *queue)
+{
+    waiters_tell(&queue->joiners, UINT32_MAX);
+    if (queue->redeliver && (atomic_load(&queue->closed) || !roles_alive(queue, MPROC_QUEUE_WRITER)))
+        waiters_tell(&queue->readers, UINT32_MAX);
+}
+
 int mproc_queue_task_done(mproc_queue *queue)
 {
     struct member *self;
@@ -33,7 +52,7 @@ static bool all_is_done(mproc_queue *queue, struct member *self)
 {
     struct offer offer;
     claims_recover(queue, self);
-    return !find_offer(queue, &offer) && !claims_any(queue);
+    return !find_offer(queue, &offer) && !claims_any(queue, 0);
 }
 
 static int joined(mproc_queue *queue)
@@ -52,8 +71,8 @@ int mproc_queue_join(mproc_queue *queue, int64_t timeout)
         return -EINVAL;
     int64_t deadline = os_deadline(timeout);
     for (;;) {
-        int over = roles_alive(queue, MPROC_QUEUE_READER) ? 0 : MPROC_E_NO_READERS;
         uint32_t seen = waiters_announce(&queue->joiners);
+        int over = roles_alive(queue, MPROC_QUEUE_READER) ? 0 : MPROC_E_NO_READERS;
         int result = queue_lock_get(queue, self->id, deadline);
         if (result == 0) {
             bool done = all_is_done(queue, self);

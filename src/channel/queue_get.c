@@ -44,22 +44,18 @@ static struct claim *claim_offer(mproc_queue *queue, struct member *self, const 
 __attribute__((no_sanitize("address")))
 #endif
 static bool
-spin(mproc_queue *queue)
+look_without_lock(struct record *head)
 {
-    uint32_t spun = 0;
-    while (queue_may_spin(&spun)) {
-        struct record *head = atomic_load_explicit(&queue->head, memory_order_relaxed);
-        if (atomic_load_explicit(&head->word, memory_order_relaxed) != RECORD_NONE)
-            return true;
-    }
-    return false;
+    return atomic_load_explicit(&head->word, memory_order_relaxed) != RECORD_NONE;
 }
 
-static int no_message_will_come(mproc_queue *queue)
+static bool spin(mproc_queue *queue)
 {
-    if (atomic_load(&queue->closed))
-        return MPROC_E_CLOSED;
-    return roles_alive(queue, MPROC_QUEUE_WRITER) ? 0 : MPROC_E_NO_WRITERS;
+    uint32_t spun = 0;
+    while (queue_may_spin(&spun))
+        if (look_without_lock(atomic_load_explicit(&queue->head, memory_order_relaxed)))
+            return true;
+    return false;
 }
 
 static int sleep_for_message(mproc_queue *queue, uint32_t seen, int64_t deadline)
@@ -70,13 +66,43 @@ static int sleep_for_message(mproc_queue *queue, uint32_t seen, int64_t deadline
     return waiters_sleep(&queue->readers, seen, &wait);
 }
 
+/* What came back is for readers; what was lost, joiners wait for. */
+static void tell_recovered(mproc_queue *queue)
+{
+    waiters_tell(&queue->readers, UINT32_MAX);
+    waiters_tell(&queue->joiners, UINT32_MAX);
+}
+
+/* How often it is looked whether consumers have died with some of theirs, so that these come before all others: each
+ * time, unless there are many; then once in so many messages. */
+enum { RECOVERY_INTERVAL = 64 };
+
+static inline void recover_now_and_then(mproc_queue *queue, struct member *self)
+{
+    if (__builtin_expect(atomic_load_explicit(&queue->claims_used, memory_order_relaxed) == 0, 1))
+        return;
+    if (!claims_are_few(queue) && atomic_load(&queue->got_messages) % RECOVERY_INTERVAL != 0)
+        return;
+    if (claims_recover(queue, self))
+        tell_recovered(queue);
+}
+
 /* Under get_lock: what ended processes had taken may have come back. */
 static bool find_or_recover(mproc_queue *queue, struct member *self, struct offer *offer, bool *recovered)
 {
+    recover_now_and_then(queue, self);
     if (find_offer(queue, offer))
         return true;
-    *recovered = atomic_load(&queue->claims) && claims_recover(queue, self);
+    *recovered = claims_recover(queue, self);
     return *recovered && find_offer(queue, offer);
+}
+
+/* One who leaves without a message may have had the wake-up that another one needs. */
+static void pass_on(mproc_queue *queue)
+{
+    struct record *head = atomic_load(&queue->head);
+    if (look_without_lock(head) || atomic_load(&queue->returned) != 0)
+        waiters_tell(&queue->readers, 1);
 }
 
 /* Waits until there is a message. Returns 0 with get_lock held. */
@@ -91,30 +117,30 @@ static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *
             break;
         if (result == 0)
             queue_unlock(&queue->get_lock, self->id);
-        if (recovered) {
-            waiters_tell(&queue->joiners, UINT32_MAX);
-            waiters_tell(&queue->writers, UINT32_MAX);
-            recovered = false;
-        }
+        if (recovered)
+            tell_recovered(queue);
+        recovered = false;
         if (result == 0)
             result = over ? over : err;
         if (result == 0 && !announced) {
             if (deadline != 0 && err == 0 && spin(queue))
                 continue;
-            over = no_message_will_come(queue);
-            seen = waiters_announce(&queue->readers); /* and look again */
+            seen = waiters_announce(&queue->readers);
             announced = true;
-            continue;
+            over = queue_is_over(queue, self->process_id);
+            continue; /* to look again: what was put before it was over is there */
         }
-        if (result == 0 && deadline == 0)
+        if (result == 0 && deadline == 0) {
             result = queue_watch_rearm(&queue->readers) ? 0 : -ETIMEDOUT;
-        else if (result == 0) {
+            over = queue_is_over(queue, self->process_id);
+        } else if (result == 0) {
             err = sleep_for_message(queue, seen, deadline);
             announced = false;
         }
         if (result < 0) {
             if (announced)
                 waiters_withdraw(&queue->readers, seen);
+            pass_on(queue);
             return result;
         }
     }
@@ -123,21 +149,10 @@ static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *
     return 0;
 }
 
-/* How often it is looked whether consumers have died with some of theirs: once in so many messages; each time, where
- * what they had is delivered again and before all others, as long as few are out. */
-enum { RECOVERY_INTERVAL = 1024 };
-
-static bool is_time_to_recover(mproc_queue *queue)
-{
-    return (queue->redeliver && claims_are_few(queue)) || atomic_load(&queue->got_messages) % RECOVERY_INTERVAL == 0;
-}
-
 static inline int begin(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
 {
     if (__builtin_expect(lock_word_try(&queue->get_lock, self->id), 1)) {
-        if (__builtin_expect(atomic_load_explicit(&queue->claims, memory_order_relaxed) != NULL, 0) &&
-            is_time_to_recover(queue))
-            claims_recover(queue, self);
+        recover_now_and_then(queue, self);
         if (__builtin_expect(find_offer(queue, offer), 1))
             return 0;
         queue_unlock(&queue->get_lock, self->id);
@@ -168,7 +183,7 @@ int queue_can_get(mproc_queue *queue)
     int err = enter(queue, &self);
     if (err < 0)
         return err;
-    int over = no_message_will_come(queue); /* before the look, so that nothing came in between */
+    int over = queue_is_over(queue, self->process_id); /* before the look, so that nothing came in between */
     queue_lock_get_surely(queue, self->id);
     bool found = find_or_recover(queue, self, &offer, &recovered);
     queue_unlock(&queue->get_lock, self->id);
@@ -188,7 +203,7 @@ static const void *bytes_of(struct record *record, uint64_t word)
 static void settle_claim(mproc_queue *queue, struct claim *claim, struct member *self)
 {
     if (queue->joinable)
-        claim_set_phase(claim, self, CLAIM_TAKEN);
+        claim_deliver(claim, self, CLAIM_TAKEN);
     else
         claim_release(queue, claim, self);
 }
@@ -207,6 +222,7 @@ static int take_copy_slowly(mproc_queue *queue, struct member *self, const struc
     struct claim *claim = claim_offer(queue, self, offer, CLAIM_READING);
     if (!claim) {
         queue_unlock(&queue->get_lock, self->id);
+        pass_on(queue);
         return -ENOMEM;
     }
     finish(queue, self);
@@ -235,6 +251,7 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity, size_t *s
     size_t length = record_length(offer.word);
     if (__builtin_expect(length > capacity, 0)) {
         queue_unlock(&queue->get_lock, self->id);
+        pass_on(queue);
         err = -EMSGSIZE;
     } else if (__builtin_expect(is_plain(queue, &offer), 1)) {
         copy_out(buffer, offer.record->data, length);
@@ -273,6 +290,7 @@ static int take_some(mproc_queue *queue, struct member *self, struct iovec *buff
     size_t length = record_length(offer.word);
     if (length > buffers[0].iov_len) {
         queue_unlock(&queue->get_lock, self->id);
+        pass_on(queue);
         *needed = length;
         return -EMSGSIZE;
     }
@@ -326,14 +344,15 @@ int mproc_queue_borrow(mproc_queue *queue, struct mproc_message *message, int64_
     struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
     if (!claim) {
         queue_unlock(&queue->get_lock, self->id);
+        pass_on(queue);
         return -ENOMEM;
     }
     finish(queue, self);
     *message = (struct mproc_message) { .data = (void *)(uintptr_t)bytes_of(offer.record, offer.word),
                                         .size = record_length(offer.word),
-                                        .deliveries = atomic_load(&claim->deliveries),
+                                        .deliveries = atomic_load(&claim->deliveries) + 1,
                                         .place_ = claim };
-    claim_set_phase(claim, self, CLAIM_BORROWED);
+    claim_deliver(claim, self, CLAIM_BORROWED);
     return 0;
 }
 
@@ -343,7 +362,7 @@ int mproc_queue_release(mproc_queue *queue, struct mproc_message *message)
     int err = queue_enter(queue, &self);
     if (err < 0)
         return err;
-    if (!message || !claim_is(queue, message->place_, self->process_id, CLAIM_BORROWED))
+    if (!message || !claim_end_borrowing(queue, message->place_, self))
         return -EINVAL;
     claim_release(queue, message->place_, self);
     *message = (struct mproc_message) { .data = NULL };
@@ -380,18 +399,20 @@ int mproc_queue_get_block(mproc_queue *queue, void **block, size_t *size, int64_
     struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
     if (!claim) {
         queue_unlock(&queue->get_lock, self->id);
+        pass_on(queue);
         return -ENOMEM;
     }
     finish(queue, self);
     void *taken = take_memory(queue, claim, &offer, self);
     if (!taken) {
-        taken = mproc_alloc(length);
+        taken = mproc_alloc_owned(length);
         if (!taken) {
             claims_return(queue, claim, self);
             return -ENOMEM;
         }
         copy_out(taken, bytes_of(offer.record, offer.word), length);
         settle_claim(queue, claim, self);
+        mproc_disown(taken);
     }
     *block = taken;
     if (size)

@@ -57,6 +57,13 @@ static int sleep_for_room(mproc_queue *queue, uint32_t seen, int64_t deadline)
     return waiters_sleep(&queue->writers, seen, &wait);
 }
 
+/* One who leaves without having put may have had the wake-up that another one needs. */
+static void pass_on(mproc_queue *queue)
+{
+    if (put_so_far(&queue->put_messages) - atomic_load(&queue->got_messages) < queue->messages_most)
+        waiters_tell(&queue->writers, 1);
+}
+
 /* Waits until there is room for `size` bytes. Returns 0 with put_lock held. */
 static int begin_waiting(mproc_queue *queue, struct member *self, size_t size, int64_t deadline)
 {
@@ -78,20 +85,22 @@ static int begin_waiting(mproc_queue *queue, struct member *self, size_t size, i
             if (deadline != 0 && err == 0 && spin(queue, got))
                 continue;
             queue_settle_got(queue, self->id);
-            over = no_reader_is_left(queue);
-            seen = waiters_announce(&queue->writers); /* and look again */
+            seen = waiters_announce(&queue->writers);
             announced = true;
-            continue;
+            over = no_reader_is_left(queue);
+            continue; /* to look again */
         }
-        if (result == 0 && deadline == 0)
+        if (result == 0 && deadline == 0) {
             result = queue_watch_rearm(&queue->writers) ? 0 : -ETIMEDOUT;
-        else if (result == 0) {
+            over = no_reader_is_left(queue);
+        } else if (result == 0) {
             err = sleep_for_room(queue, seen, deadline);
             announced = false;
         }
         if (result < 0) {
             if (announced)
                 waiters_withdraw(&queue->writers, seen);
+            pass_on(queue);
             return result;
         }
     }
@@ -162,6 +171,8 @@ static int put_parcel(mproc_queue *queue, struct member *self, struct parcel *pa
     queue_unlock(&queue->put_lock, self->id);
     if (err == 0)
         waiters_tell(&queue->readers, 1);
+    else
+        pass_on(queue);
     return err;
 }
 
@@ -186,6 +197,8 @@ static inline int put_small(mproc_queue *queue, struct member *self, const void 
     queue_unlock(&queue->put_lock, self->id);
     if (err == 0)
         waiters_tell(&queue->readers, 1);
+    else
+        pass_on(queue);
     return err;
 }
 
@@ -221,6 +234,8 @@ static int put_run(mproc_queue *queue, struct member *self, const struct iovec *
     queue_unlock(&queue->put_lock, self->id);
     if (put > 0)
         waiters_tell(&queue->readers, (uint32_t)put);
+    else
+        pass_on(queue);
     return put > 0 ? put : err;
 }
 

@@ -26,9 +26,11 @@ void waiters_tell_slowly(struct waiters *waiters, uint32_t count)
             sleepers = count;
         told = ((seen >> 32) - sleepers) << 32 | (uint32_t)((uint32_t)seen + 1);
     } while (sleepers != 0 && !atomic_compare_exchange_weak(&waiters->word, &seen, told));
-    int saved = errno;
-    if (sleepers != 0)
-        os_futex_wake(news_of(waiters), sleepers > INT_MAX ? INT_MAX : (int)sleepers);
+    int saved = errno, most = sleepers > INT_MAX ? INT_MAX : (int)sleepers;
+    /* If fewer sleep, then nobody does: the others that were counted have ended, or looked again by themselves. Who has
+     * announced itself since has changed the word. */
+    if (most > 0 && os_futex_wake(news_of(waiters), most) < most)
+        atomic_compare_exchange_strong(&waiters->word, &told, (uint32_t)told);
     if (atomic_load(&waiters->watched) != 0)
         watch_tell(waiters);
     errno = saved;

@@ -191,7 +191,8 @@ bool units_free(struct region *region, uint32_t first, uint64_t word, uint32_t f
     uint64_t freeing = unit_word(UNIT_FREEING, word & UNIT_PRESENT, 0, freer, unit_count(word)), seen = word;
     while (!atomic_compare_exchange_weak_explicit(&region->table[first], &seen, freeing, memory_order_acq_rel,
                                                   memory_order_relaxed))
-        if (unit_state(seen) != unit_state(word) || unit_count(seen) != unit_count(word))
+        if (unit_state(seen) != unit_state(word) || unit_class(seen) != unit_class(word) ||
+            unit_count(seen) != unit_count(word))
             return false; /* otherwise its owner has ended, and it has another word */
     units_free_rest(region, first, freeing);
     return true;

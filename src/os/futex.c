@@ -50,9 +50,10 @@ int os_futex_wait_any(const struct os_futex_word *words, int count, int64_t dead
     return os_futex_wait(words[0].word, words[0].expected, timeout);
 }
 
-void os_futex_wake(_Atomic uint32_t *word, int count)
+int os_futex_wake(_Atomic uint32_t *word, int count)
 {
-    futex(word, FUTEX_WAKE, (uint32_t)count, NULL);
+    long woken = futex(word, FUTEX_WAKE, (uint32_t)count, NULL);
+    return woken > 0 ? (int)woken : 0;
 }
 
 int os_robust_begin(struct os_robust_list *list)

@@ -24,8 +24,8 @@ struct os_futex_word {
  * only the first word is looked at. */
 int os_futex_wait_any(const struct os_futex_word *words, int count, int64_t deadline, int64_t timeout);
 
-/* Wakes at most `count` sleepers. Harmless on any mapped address. */
-void os_futex_wake(_Atomic uint32_t *word, int count);
+/* Wakes at most `count` sleepers. Harmless on any mapped address. Returns how many. */
+int os_futex_wake(_Atomic uint32_t *word, int count);
 
 /* Words that the kernel marks, and whose sleepers it wakes, when the calling thread dies.
  *

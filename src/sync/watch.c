@@ -45,11 +45,13 @@ void watch_send(const struct watch_name *name)
     close(fd);
 }
 
-void watch_drain(int socket)
+bool watch_drain(int socket)
 {
     char byte;
+    bool any = false;
     while (recv(socket, &byte, 1, MSG_DONTWAIT) >= 0)
-        ;
+        any = true;
+    return any;
 }
 
 /* Makes a place the calling process's; NULL if none is left. */

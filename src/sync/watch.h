@@ -42,7 +42,7 @@ void watch_send(const struct watch_name *name);
 /* Tells all that watch the object. May be called in a signal handler. */
 void watch_tell(const void *object);
 
-/* Takes in what was sent. */
-void watch_drain(int socket);
+/* Takes in what was sent. True if there was anything. */
+bool watch_drain(int socket);
 
 #endif

@@ -153,11 +153,10 @@ bool watcher_rearm(const void *object)
         /* The timer alone is no reason to look again: the caller has just looked. */
         if (read(watcher->timer, &expirations, sizeof expirations) < 0)
             expirations = 0;
-        news = !watch_is_armed(watcher->watch);
-        if (news) {
-            watch_drain(watcher->socket);
+        /* One who was killed after it had told has left the watch armed. */
+        news = watch_drain(watcher->socket) || !watch_is_armed(watcher->watch);
+        if (news)
             watch_arm(watcher->watch);
-        }
     }
     pthread_mutex_unlock(&mutex);
     return news;
