@@ -112,10 +112,9 @@ int mproc_pipe_one_way(mproc_connection **reader, mproc_connection **writer)
 
 int connection_acquire(mproc_connection *handle, struct connection **connection)
 {
-    void *object;
+    void *object = NULL;
     int err = handle ? handles_acquire(&handles, handle, &object) : -EINVAL;
-    if (err == 0)
-        *connection = object;
+    *connection = object;
     return err;
 }
 

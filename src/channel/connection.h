@@ -34,7 +34,8 @@ struct connection {
     int send_over; /* not 0: nothing can be sent any more, and why */
 };
 
-/* Finds the connection and keeps it from being freed until connection_release. Returns 0, -EINVAL or MPROC_E_CLOSED. */
+/* Finds the connection and keeps it from being freed until connection_release. Returns 0; -EINVAL or MPROC_E_CLOSED, with
+ * *connection NULL. */
 int connection_acquire(mproc_connection *handle, struct connection **connection);
 void connection_release(mproc_connection *handle);
 

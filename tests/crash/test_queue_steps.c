@@ -207,6 +207,7 @@ static int take_all(void)
         if (number <= 0)
             return 1;
         atomic_fetch_add(&world->received[number], 1);
+        mproc_queue_task_done(world->queue); /* if the queue is joinable */
         if (number == LAST)
             break;
     }
