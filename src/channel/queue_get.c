@@ -39,9 +39,12 @@ static struct claim *claim_offer(mproc_queue *queue, struct member *self, const 
 
 /* ---- waiting */
 
-/* Looks without the lock, so that a segment may go back to the heap meanwhile. It stays mapped. */
+/* Looks without the lock, so that the segment may be used again for something else, or go back to the heap, meanwhile:
+ * it stays mapped, and what is found is only a reason to look with the lock. */
 #if OS_ADDRESS_SANITIZER
 __attribute__((no_sanitize("address")))
+#elif OS_THREAD_SANITIZER
+__attribute__((no_sanitize("thread")))
 #endif
 static bool
 look_without_lock(struct record *head)
