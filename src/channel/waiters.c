@@ -53,9 +53,14 @@ void waiters_withdraw(struct waiters *waiters, uint32_t seen)
 
 int waiters_sleep(struct waiters *waiters, uint32_t seen, struct wait *wait)
 {
+    bool woken = false;
     wait->word = news_of(waiters);
     wait->expected = seen;
+    wait->woken = &woken;
     int err = wait_sleep(wait);
-    waiters_withdraw(waiters, seen);
+    /* Woken, its announcement was used, though the news may have had the number that it saw: it slept with that, while
+     * they were on their way to another one. */
+    if (!woken)
+        waiters_withdraw(waiters, seen);
     return err;
 }

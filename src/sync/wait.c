@@ -37,6 +37,8 @@ int wait_sleep(const struct wait *wait)
     if (count == 0)
         return 0;
     int result = os_futex_wait_any(words, count, now + slice, slice);
+    if (wait->woken && result == 0)
+        *wait->woken = true;
     if (result > 0) /* the kernel wakes one sleeper only for a thread that has ended */
         os_futex_wake(words[result].word, INT_MAX);
     if (result == -EINTR || (result == -ETIMEDOUT && last))

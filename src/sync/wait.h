@@ -18,6 +18,7 @@ struct wait {
     _Atomic uint32_t *word;
     uint32_t expected;
     int64_t deadline;
+    bool *woken;                 /* set to true if a wake-up on the word ended the sleep; may be NULL */
     bool only_beside_the_living; /* not at all if one that is watched has ended already */
     int watched;
     member_id watch[WAIT_WATCHED_MOST]; /* a thread that has ended already is not watched */
