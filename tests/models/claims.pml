@@ -12,7 +12,7 @@
  * - a parcel is given back once, and not while a living process reads there
  * - each message is taken once; again only if its consumer died, and at most if the queue delivers again (REDELIVER);
  *   it is lost only with a consumer that died after its call had returned or had come to release it
- * - a message is borrowed with the right number of deliveries
+ * - a message is borrowed with a number of deliveries that is not too low, and too high by one for each death at most
  * - in the end nothing is claimed or returned, and no parcel holds a message
  *
  * Abstracted:
@@ -30,7 +30,8 @@
  * - The memory of a parcel is given back in one step (see memory/condemn.h).
  * - Counters, limits of them (.deliveries), and sleeping are left out. Messages that were taken and are not done yet
  *   (CLAIM_TAKEN) fare as those that are borrowed, and mproc_queue_get_block as what gets a copy.
- * - A claim's number of deliveries changes in one step with its owner (MUTANT_DELIVERIES_APART: before it).
+ * - A claim's number of deliveries is counted when a call delivers it. (MUTANT_DELIVERIES_APART: when it is taken, and back
+ *   when it is returned.)
  *
  * Options: MESSAGES, SEGMENTS, DEATHS (of consumers), REDELIVER. TASKS is 3. MUTANT_...: errors that must be found. */
 #ifndef MESSAGES
@@ -114,7 +115,6 @@ inline gives_back(message)
 inline is_taken()
 {
     taken[message] = taken[message] + 1;
-    assert(deliveries[c] == taken[message]);
     counted = true
 }
 
@@ -272,8 +272,6 @@ take_returned:
             deliveries[c] = deliveries[c] + 1
         }
         atomic {
-#else
-            deliveries[c] = deliveries[c] + 1;
 #endif
             assert(owner[c] == RETURNED);
             owner[c] = me << 2 | READING
@@ -291,7 +289,11 @@ take:
             message = head + 1;
             record[c] = place[message];
             number[c] = message;
+#ifdef MUTANT_DELIVERIES_APART
             deliveries[c] = 1
+#else
+            deliveries[c] = 0
+#endif
         }
 #ifdef MUTANT_CLAIM_AFTER_HEAD
         atomic { head++ }
@@ -314,10 +316,15 @@ unlock:
             :: goto release
             fi
         }
+        /* claim_deliver */
+#ifndef MUTANT_DELIVERIES_APART
+        atomic { deliveries[c] = deliveries[c] + 1 }
+#endif
         atomic {
             check_bytes(message);
             owner[c] = me << 2 | BORROWED;
-            is_taken()
+            is_taken();
+            assert(deliveries[c] >= taken[message] && deliveries[c] <= taken[message] + deaths)
         }
         /* claim_release */
 release:
@@ -380,8 +387,6 @@ give_up:
             deliveries[c] = deliveries[c] - 1
         }
         atomic {
-#else
-            deliveries[c] = deliveries[c] - 1;
 #endif
             owner[c] = RETURNED
         }
@@ -408,13 +413,10 @@ recover_claim:
             :: PHASE(seen) == RELEASING -> goto finish
             :: else -> goto lose
             fi;
-#ifdef MUTANT_DELIVERIES_APART
-            goto take_back
-#endif
         }
-        atomic { deliveries[c] = deliveries[c] - 1; owner[c] = RETURNED; goto recover_next }
-take_back:
+#ifdef MUTANT_DELIVERIES_APART
         atomic { deliveries[c] = deliveries[c] - 1 }
+#endif
 give_to_others:
         atomic { owner[c] = RETURNED; goto recover_next }
 lose:
