@@ -54,7 +54,8 @@ static int receive_header(struct connection *connection, int64_t deadline)
         if (in->header_got == whole) {
             in->length = whole == 4 ? first : big_endian(in->header + 4, 8);
             in->has_length = true;
-            if ((whole == 4 && first > INT32_MAX) || in->length > atomic_load(&connection->limit))
+            if ((whole == 4 && first > INT32_MAX) || in->length > PTRDIFF_MAX ||
+                in->length > atomic_load(&connection->limit))
                 return in->over = -EOVERFLOW;
             break;
         }
