@@ -112,7 +112,7 @@ MPROC_API int mproc_connection_send(mproc_connection *connection, const void *da
  * - `fds`: `count` descriptors, at most MPROC_CONNECTION_FDS_MAX. They stay the caller's.
  *
  * Returns as mproc_connection_send, or
- * - `-ENOTSOCK`: the connection is over a pipe, which cannot carry descriptors
+ * - `-ENOTSOCK`: the connection is over a pipe or to another machine, which cannot carry descriptors
  * - `-EBADF`: also if one of them is not open. Nothing was sent
  *
  * Since 0.1. */

@@ -88,7 +88,7 @@ int mproc_connection_send_fds(mproc_connection *handle, const void *data, size_t
     struct iovec parts[2] = { { header, make_header(header, size) }, { (void *)(uintptr_t)data, size } };
     if (connection->send_over)
         err = connection->send_over;
-    else if (count > 0 && !connection->stream.is_socket)
+    else if (count > 0 && !connection->stream.carries_fds)
         err = -ENOTSOCK;
     else
         err = send_parts(connection, parts, fds, count, deadline, timeout);

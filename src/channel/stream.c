@@ -18,8 +18,8 @@
 int stream_begin(struct stream *stream, int fd, bool *reads, bool *writes)
 {
     struct stat status;
-    int type, flags = fcntl(fd, F_GETFL);
-    socklen_t size = sizeof type;
+    int type, domain = AF_UNSPEC, flags = fcntl(fd, F_GETFL);
+    socklen_t size = sizeof type, domain_size = sizeof domain;
     if (flags < 0 || fstat(fd, &status) != 0)
         return -EBADF;
     stream->fd = fd;
@@ -28,6 +28,9 @@ int stream_begin(struct stream *stream, int fd, bool *reads, bool *writes)
         return -EINVAL;
     if (stream->is_socket && (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM))
         return -EINVAL;
+    if (stream->is_socket)
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_size);
+    stream->carries_fds = domain == AF_UNIX;
     *reads = (flags & O_ACCMODE) != O_WRONLY;
     *writes = (flags & O_ACCMODE) != O_RDONLY;
     return 0;

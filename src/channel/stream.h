@@ -23,7 +23,7 @@ struct stream_fds {
 
 struct stream {
     int fd;
-    bool is_socket;
+    bool is_socket, carries_fds;
 };
 
 /* Finds out what kind of descriptor it is, and in which directions it goes. Returns 0, -EBADF, or -EINVAL if it is no
