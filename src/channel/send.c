@@ -32,7 +32,8 @@ static void skip(struct iovec parts[2], size_t sent)
 {
     for (int i = 0; i < 2; i++) {
         size_t here = sent < parts[i].iov_len ? sent : parts[i].iov_len;
-        parts[i].iov_base = (char *)parts[i].iov_base + here;
+        if (here > 0)
+            parts[i].iov_base = (char *)parts[i].iov_base + here;
         parts[i].iov_len -= here;
         sent -= here;
     }
