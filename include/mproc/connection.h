@@ -25,8 +25,8 @@
  * TIME. `timeout` is in nanoseconds from now on, 0 polls, MPROC_FOREVER waits without limit. A call that returns
  * -ETIMEDOUT or -EINTR has received nothing, or sent nothing; what has come of a message is kept for the next call.
  * Once a part of a message is on its way, sending goes on to its end, past the timeout, if only the other side reads:
- * half a message would spoil the stream. If the other side does not read for `timeout`, the call fails with
- * MPROC_E_STREAM_BROKEN, and so do all after it.
+ * half a message would spoil the stream. If the other side does not read for `timeout`, or for ten seconds if that is
+ * longer, the call fails with MPROC_E_STREAM_BROKEN, and so do all after it.
  *
  * COMMON TO ALL CALLS. They may be called from any thread and in a forked child; not in a signal handler. No call
  * raises SIGPIPE. All return
