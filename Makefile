@@ -4,13 +4,14 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 SECONDS ?= 120
 
-.PHONY: help demo test crash soak bench bench-deps manual install format clean
+.PHONY: help demo test crash soak fuzz bench bench-deps manual install format clean
 
 help:
 	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
 	@echo 'make test      build and test everything: gcc, clang, sanitizers, valgrind, clang-tidy, installation'
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
+	@echo 'make fuzz      feed connections with arbitrary bytes, for SECONDS'
 	@echo 'make bench     measure against the limits of this machine'
 	@echo 'make bench-deps  install the other libraries that bench compares queues with, where they are there'
 	@echo 'make manual    the reference manual, as HTML and man pages, in build/manual'
@@ -45,6 +46,14 @@ soak:
 	@scripts/build.sh release
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_stress
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_soak
+	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_python gigabytes_go_both_ways
+
+fuzz:
+	@scripts/install-dependencies.sh build test
+	@scripts/build.sh fuzz
+	@mkdir -p build/fuzz/corpus
+	build/fuzz/tests/fuzz_connection -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 \
+	  build/fuzz/corpus tests/fuzz/corpus
 
 bench:
 	@scripts/install-dependencies.sh build
