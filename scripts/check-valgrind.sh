@@ -11,6 +11,9 @@ tests="heap:freed_memory_is_used_again_before_new_pages heap:children_see_the_sa
     memory:realloc_keeps_what_the_block_held family:what_was_published_stays
     memory:alignments_are_kept locks_processes:a_lock_lets_one_in_at_a_time
     locks_threads:a_recursive_lock_counts_and_belongs_to_its_holder counts_threads:a_barrier_counts_its_parties
+    connection:empty_messages_have_an_address_too connection_receive:nothing_of_the_next_message_is_taken
+    connection_receive:a_message_that_is_cut_off_anywhere_is_told
+    connection_fds:they_may_come_with_any_byte_and_between_timeouts
     shared_memory:memory_survives_its_name texts:outcomes_are_put_into_words"
 
 # Older ones do not know pidfd_open, without which there is no supervisor.
