@@ -52,7 +52,7 @@ fuzz:
 	@scripts/install-dependencies.sh build test
 	@scripts/build.sh fuzz
 	@mkdir -p build/fuzz/corpus
-	build/fuzz/tests/fuzz_connection -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 \
+	build/fuzz/tests/fuzz_connection -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
 	  build/fuzz/corpus tests/fuzz/corpus
 
 bench:
