@@ -17,10 +17,11 @@
  * what Python's multiprocessing.connection sends, so the other side may be a Python program: in front of each message
  * its length, as 4 bytes, the highest first; from 2 GiB on, 4 bytes of -1 and then the length as 8 bytes.
  *
- * A handle belongs to a process. A forked child has copies of its parent's handles and descriptors, and closes its own.
- * Both ends of a connection are to be used by one thread of one process at a time, each direction for itself:
- * two that send over one end at the same time would mix their messages. (Threads of one process are kept apart by a
- * lock. For several processes, use a queue.)
+ * A handle belongs to a process. A child that the program forks by itself has copies of its parent's handles and
+ * descriptors, and closes its own. One that is started by mproc_process_start has none, whatever the start method: it
+ * opens the descriptors that are kept for it. Both ends of a connection are to be used by one thread of one process at
+ * a time, each direction for itself: two that send over one end at the same time would mix their messages. (Threads of
+ * one process are kept apart by a lock. For several processes, use a queue.)
  *
  * TIME. `timeout` is in nanoseconds from now on, 0 polls, MPROC_FOREVER waits without limit. A call that returns
  * -ETIMEDOUT or -EINTR has received nothing, or sent nothing; what has come of a message is kept for the next call.
@@ -129,7 +130,8 @@ MPROC_API int mproc_connection_send_fds(mproc_connection *connection, const void
  * - `-EMSGSIZE`: the message has more than `capacity` bytes. *size gets how many, and the message can still be received
  * - `-EOVERFLOW`: the message is longer than the limit (mproc_connection_set_limit), or its length makes no sense.
  * Nothing can be received after it
- * - `MPROC_E_STREAM_BROKEN`: the other side ended in the midst of a message
+ * - `MPROC_E_STREAM_BROKEN`: the other side ended in the midst of a message; or the time was up in its midst, and there
+ * was no memory to keep what had come
  * - `-ENOMEM`: no memory for a message that comes in pieces; it can still be received
  * - `-EBADF`: this end only sends
  *

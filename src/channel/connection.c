@@ -128,6 +128,12 @@ static void say_closing(void *connection)
     atomic_store(&((struct connection *)connection)->closing, true);
 }
 
+static void destroy(struct connection *connection)
+{
+    free(connection->in.body);
+    free(connection);
+}
+
 int mproc_connection_close(mproc_connection *handle)
 {
     void *object;
@@ -138,9 +144,19 @@ int mproc_connection_close(mproc_connection *handle)
     close(connection->stream.fd);
     stream_close_fds(&connection->in.fds);
     stream_close_fds(&connection->in.came);
-    free(connection->in.body);
-    free(connection);
+    destroy(connection);
     return 0;
+}
+
+void connections_drop(void)
+{
+    unsigned index = 0;
+    void *object;
+    for (void *handle; (handle = handles_next(&handles, &index, &object));) {
+        handles_release(&handles, handle);
+        if (handles_close(&handles, handle, &object, NULL) == 0)
+            destroy(object);
+    }
 }
 
 /* In slices, as the connection may be closed while another thread waits in it. */

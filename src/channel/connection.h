@@ -34,14 +34,18 @@ struct connection {
     int send_over; /* not 0: nothing can be sent any more, and why */
 };
 
-/* Finds the connection and keeps it from being freed until connection_release. Returns 0; -EINVAL or MPROC_E_CLOSED, with
- * *connection NULL. */
+/* Finds the connection and keeps it from being freed until connection_release. Returns 0; -EINVAL or MPROC_E_CLOSED,
+ * with *connection NULL. */
 int connection_acquire(mproc_connection *handle, struct connection **connection);
 void connection_release(mproc_connection *handle);
 
 /* The same, with one direction to itself. Returns also -ENOMEM, -ETIMEDOUT, -EINTR. */
 int connection_enter(mproc_connection *handle, bool to_receive, int64_t deadline, struct connection **connection);
 void connection_leave(mproc_connection *handle, struct connection *connection, bool to_receive);
+
+/* In a process whose descriptors were closed: its copies of another one's handles are closed, and their descriptors,
+ * which may be other ones by now, left alone. */
+void connections_drop(void);
 
 /* 1 if something can be received without waiting for the descriptor, 0 if not, or the error that receiving would
  * return. */

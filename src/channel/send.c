@@ -39,38 +39,49 @@ static void skip(struct iovec parts[2], size_t sent)
     }
 }
 
-/* Waits for room; before the first byte until the deadline, afterwards as long as it takes. */
-static int wait_for_room(struct connection *connection, bool begun, int64_t deadline, int64_t timeout)
+/* What is left of a message, and how long to wait for the other side. */
+struct sending {
+    struct iovec parts[2];
+    const int *fds;
+    int count;
+    bool begun;       /* a part is on its way: there is no way back */
+    int64_t deadline; /* before that */
+    int64_t patience; /* afterwards, each time */
+    int64_t until;    /* of the patience */
+};
+
+/* Waits for room. A socket says that it has some only when it has much, so in mid-message it is tried now and then. */
+static int wait_for_room(struct connection *connection, const struct sending *sending)
 {
-    if (!begun)
-        return stream_wait(&connection->stream, POLLOUT, deadline, &connection->closing);
-    int64_t until = timeout < 0 ? INT64_MAX : os_deadline(timeout > PATIENCE ? timeout : PATIENCE);
-    int err;
-    do
-        err = stream_wait(&connection->stream, POLLOUT, until, &connection->closing);
-    while (err == -EINTR);
-    return err < 0 ? MPROC_E_STREAM_BROKEN : 0;
+    if (!sending->begun)
+        return stream_wait(&connection->stream, POLLOUT, sending->deadline, &connection->closing);
+    if (os_left(sending->until) == 0)
+        return MPROC_E_STREAM_BROKEN;
+    int64_t slice = os_deadline(CLOSING_SLICE);
+    int err = stream_wait(&connection->stream, POLLOUT, slice < sending->until ? slice : sending->until,
+                          &connection->closing);
+    return err == -ETIMEDOUT || err == -EINTR ? 0 : err;
 }
 
-static int send_parts(struct connection *connection, struct iovec parts[2], const int *fds, int count, int64_t deadline,
-                      int64_t timeout)
+static int send_parts(struct connection *connection, struct sending *sending)
 {
-    bool begun = false;
+    struct iovec *parts = sending->parts;
     while (parts[0].iov_len + parts[1].iov_len > 0) {
-        bool header = parts[0].iov_len > 0;
-        ssize_t sent =
-            stream_write(&connection->stream, header ? parts : parts + 1, header ? 2 : 1, fds, begun ? 0 : count);
+        int first = parts[0].iov_len > 0 ? 0 : 1;
+        ssize_t sent = stream_write(&connection->stream, parts + first, 2 - first, sending->fds,
+                                    sending->begun ? 0 : sending->count);
         if (sent > 0) {
-            begun = true;
+            sending->begun = true;
+            sending->until = os_deadline(sending->patience);
             skip(parts, (size_t)sent);
             continue;
         }
-        int err = sent == -EAGAIN ? wait_for_room(connection, begun, deadline, timeout) : (int)sent;
-        if (err < 0) {
-            if (begun || err == -EPIPE)
-                connection->send_over = err == -EPIPE ? err : MPROC_E_STREAM_BROKEN;
-            return begun && err != -EPIPE ? MPROC_E_STREAM_BROKEN : err;
-        }
+        int err = sent == -EAGAIN ? wait_for_room(connection, sending) : (int)sent;
+        if (err == 0)
+            continue;
+        if (sending->begun || err == -EPIPE)
+            connection->send_over = err == -EPIPE ? err : MPROC_E_STREAM_BROKEN;
+        return sending->begun && err != -EPIPE && err != MPROC_E_CLOSED ? MPROC_E_STREAM_BROKEN : err;
     }
     return 0;
 }
@@ -86,13 +97,19 @@ int mproc_connection_send_fds(mproc_connection *handle, const void *data, size_t
     if (err < 0)
         return err;
     unsigned char header[FRAME_HEADER_MOST];
-    struct iovec parts[2] = { { header, make_header(header, size) }, { (void *)(uintptr_t)data, size } };
+    struct sending sending = {
+        .parts = { { header, make_header(header, size) }, { (void *)(uintptr_t)data, size } },
+        .fds = fds,
+        .count = count,
+        .deadline = deadline,
+        .patience = timeout < 0 || timeout > PATIENCE ? timeout : PATIENCE,
+    };
     if (connection->send_over)
         err = connection->send_over;
     else if (count > 0 && !connection->stream.carries_fds)
         err = -ENOTSOCK;
     else
-        err = send_parts(connection, parts, fds, count, deadline, timeout);
+        err = send_parts(connection, &sending);
     connection_leave(handle, connection, false);
     return err;
 }

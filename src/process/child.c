@@ -1,6 +1,7 @@
 /* From the first instruction of a new process to its function. SPDX-License-Identifier: MIT */
 #include "process/child.h"
 
+#include "channel/connection.h"
 #include "memory/member.h"
 #include "memory/region.h"
 #include "os/file.h"
@@ -108,6 +109,7 @@ int child_run(const struct child_setup *setup, const struct mproc_task *task)
     struct process_record *record = setup->record;
     struct task_context context = { .pool = NULL };
     task_context = &context;
+    connections_drop();
     self_become(record, setup->leash);
     if (!queues_adopt(record))
         child_fail(setup->report, -ENOMEM, STEP_FAMILY);

@@ -165,6 +165,36 @@ static void connections_that_are_not_kept_do_not_go_there(void **state)
     assert_int_equal(mproc_connection_close(pair.here), 0);
 }
 
+static mproc_connection *everywhere; /* where the process is forked, a copy of its starter's handle */
+
+/* Its handle does not stand for whatever got its number. */
+static int look_at_handles(const int *unused)
+{
+    (void)unused;
+    struct pair pair = { NULL, NULL };
+    int count = harness_count_descriptors();
+    EXPECT(!everywhere || mproc_connection_fd(everywhere) == MPROC_E_CLOSED);
+    EXPECT(mproc_pipe(&pair.here, &pair.there) == 0);
+    EXPECT(!everywhere || mproc_connection_close(everywhere) == MPROC_E_CLOSED);
+    EXPECT(harness_count_descriptors() == count + 2);
+    EXPECT(mproc_connection_close(pair.here) == 0);
+    EXPECT(mproc_connection_close(pair.there) == 0);
+    return 0;
+}
+MPROC_PROCESS(look_at_handles);
+
+static void handles_do_not_go_there(void **state)
+{
+    (void)state;
+    struct pair pair = open_pair();
+    mproc_process *process = NULL;
+    everywhere = pair.there;
+    START(&process, look_at_handles, NULL);
+    finish_well(process);
+    assert_int_equal(mproc_connection_close(pair.here), 0);
+    assert_int_equal(mproc_connection_close(pair.there), 0);
+}
+
 /* ---- connections over connections */
 
 /* Gets a connection, and answers over it with one end of another. */
@@ -219,6 +249,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(two_processes_talk_to_each_other),
     cmocka_unit_test(a_process_that_is_killed_ends_its_stream),
     cmocka_unit_test(connections_that_are_not_kept_do_not_go_there),
+    cmocka_unit_test(handles_do_not_go_there),
     cmocka_unit_test(connections_go_over_connections),
 };
 
