@@ -167,12 +167,12 @@ _Atomic int queue_cpus;
 
 bool queue_may_spin(uint32_t *spun)
 {
-    enum { QUICK_LOOKS = 100, SPINS = 400, SPINS_BETWEEN_YIELDS = 32 };
+    enum { SPINS = QUEUE_QUICK_LOOKS + 300, SPINS_BETWEEN_YIELDS = 32 };
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 0)
         atomic_store_explicit(&queue_cpus, os_cpu_count(), memory_order_relaxed);
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 1 || *spun >= SPINS)
         return false;
-    if (++*spun <= QUICK_LOOKS) /* relaxing takes longer than a message that is on its way */
+    if (++*spun <= QUEUE_QUICK_LOOKS) /* relaxing takes longer than a message that is on its way */
         return true;
     if (*spun % SPINS_BETWEEN_YIELDS == 0)
         os_yield();

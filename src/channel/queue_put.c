@@ -44,7 +44,7 @@ static int no_reader_is_left(mproc_queue *queue)
 static bool spin(mproc_queue *queue, uint64_t got)
 {
     uint64_t several = queue->messages_most / 4 < 256 ? queue->messages_most / 4 : 256, now = got;
-    for (uint32_t spun = 0; now - got < several + (several == 0) && queue_may_spin(&spun);)
+    for (uint32_t spun = QUEUE_QUICK_LOOKS; now - got < several + (several == 0) && queue_may_spin(&spun);)
         now = atomic_load_explicit(&queue->got_messages, memory_order_relaxed);
     return now != got;
 }
