@@ -1,5 +1,5 @@
 #!/bin/sh
-# The program in the README compiles without a warning and prints what it should.
+# The program in the README compiles without a warning and prints what it should; those in the manual compile.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -11,4 +11,14 @@ for compiler in gcc clang; do
     $compiler -std=c11 -pedantic -Wall -Wextra -Werror -Iinclude "$work/readme.c" -o "$work/readme" build/release/libmproc.a \
         -pthread
     [ "$("$work/readme")" = "1 4 9 16" ]
+done
+
+# Each block of the manual that is a whole program.
+awk -v folder="$work" '
+    /^```c$/ { inside = 1; text = ""; next }
+    /^```$/ { if (inside && text ~ /int main/) printf "%s", text > (folder "/manual" ++count ".c"); inside = 0 }
+    inside { text = text $0 "\n" }' docs/manual.md
+[ -e "$work/manual2.c" ]
+for program in "$work"/manual*.c; do
+    gcc -std=gnu11 -Wall -Wextra -Werror -Iinclude "$program" -o "$work/manual" build/release/libmproc.a -pthread
 done

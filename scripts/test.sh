@@ -54,8 +54,8 @@ count "format: clang-format changes nothing" scripts/check-format.sh
 count "clang-tidy finds nothing" scripts/check-tidy.sh build/clang
 count "valgrind finds nothing" scripts/check-valgrind.sh build/dev
 count "installation: found by CMake, by pkg-config and as a subproject" scripts/check-install.sh
-count "models: locks with processes that die at any step" scripts/check-models.sh
-count "README: its program compiles and runs" scripts/check-readme.sh
+count "models: locks and queues with processes that die at any step" scripts/check-models.sh
+count "README and manual: their programs compile, and run" scripts/check-readme.sh
 
 echo
 echo "$passed passed, $failed failed"

@@ -33,6 +33,7 @@
 #include <sys/types.h>
 
 typedef struct mproc_process mproc_process;
+struct mproc_queue; /* mproc/queue.h */
 
 enum { MPROC_PROCESSES_MAX = 8192 }; /**< handles that a process can have open at a time */
 enum { MPROC_KEEP_FDS_MAX = 200 };   /**< descriptors that a process can be given */
@@ -300,29 +301,35 @@ MPROC_END_DECLARATIONS
 
 /* A pointer to the first element; to a char in place of void, so that it has a size. */
 #define MPROC_POINTER_(argument)                                                                                       \
-    _Generic((argument), void * : (char *)0, const void * : (const char *)0, default : (argument))
+    _Generic((argument), void * : (char *)0, const void * : (const char *)0, struct mproc_queue * : (char *)0,         \
+        default : (argument))
 #define MPROC_IS_ARRAY_(argument) (!__builtin_types_compatible_p(__typeof__(argument), __typeof__((void)0, (argument))))
 #define MPROC_POINTED_SIZE_(argument)                                                                                  \
     _Generic((argument),                                                                                               \
         void *: (size_t)0,                                                                                             \
         const void *: (size_t)0,                                                                                       \
+        struct mproc_queue *: (size_t)0,                                                                               \
         char *: SIZE_MAX,                                                                                              \
         const char *: SIZE_MAX,                                                                                        \
         default: sizeof(*MPROC_POINTER_(argument)))
 #define MPROC_ARGUMENT_SIZE_(argument)                                                                                 \
     (MPROC_IS_ARRAY_(argument) ? sizeof(__typeof__(argument)) : MPROC_POINTED_SIZE_(argument))
 /* Always 1; does not compile if the function does not take the argument. */
-#define MPROC_ARGUMENT_FITS_(f, argument)                                                                              \
-    sizeof(struct {                                                                                                    \
+#define MPROC_ARGUMENT_FITS_(f, argument)                                                                                \
+    sizeof(struct {                                                                                                      \
         _Static_assert(                                                                                                \
-            _Generic((argument), void * : 1, const void * : 1, default : 0) ||                                         \
+            _Generic((argument),                                                                                       \
+                     void *: 1,                                                                                        \
+                     const void *: 1,                                                                                  \
+                     struct mproc_queue *: __builtin_types_compatible_p(__typeof__(*(f)), int(struct mproc_queue *)),  \
+                     default: 0) ||                                                                                    \
                 __builtin_types_compatible_p(__typeof__(*(f)), int(__typeof__(*MPROC_POINTER_(argument)) *)) ||        \
                 __builtin_types_compatible_p(__typeof__(*(f)), int(const __typeof__(*MPROC_POINTER_(argument)) *)) ||  \
                 __builtin_types_compatible_p(__typeof__(*(f)), int(void *)) ||                                         \
                 __builtin_types_compatible_p(__typeof__(*(f)), int(const void *)),                                     \
             "mproc_process_start: the function has to be int function(Argument *) or int function(const Argument *), " \
-            "and the argument a pointer to such");                                                                     \
-        char fits;                                                                                                     \
+            "and the argument a pointer to such"); \
+        char fits;                                                                                                       \
     })
 #else
 namespace mproc_detail

@@ -16,9 +16,11 @@
  *
  * WHEN IT IS THERE. What a call to put returned 0 for is in the queue and can be taken; there is no thread in between.
  *
- * DEATH. Whoever puts or gets may be killed at any instruction. A message that was put is taken by exactly one call to
- * get that returns, even if a consumer was killed in the midst of taking it; one whose put did not return may have been
- * put or not. What a consumer had taken is its own and gone with it, unless the queue was made with .redeliver.
+ * DEATH. Whoever puts or gets may be killed at any instruction. A message that was put is taken exactly once: a
+ * consumer that is killed in the midst of taking it has taken it, all of it, or it is left to the others. One whose put
+ * did not return is there or not. What a consumer had taken is its own and gone with it, unless the queue was made with
+ * .redeliver. What comes back goes to the next who gets after the death was noticed, which is at once as long as no
+ * more than 63 messages are borrowed or not done.
  *
  * WHO WRITES AND WHO READS. A process is a writer of a queue from its first put or reserve on, and a reader from its
  * first get or borrow on, until it ends or calls mproc_queue_detach. The process that created the queue is both from
@@ -88,7 +90,8 @@ MPROC_BEGIN_DECLARATIONS
 
 /** mproc_queue_create(&queue, .messages = 100, ...) makes a queue in the shared heap.
  *
- * - `queue`: where its address goes. The family owns it until some process calls mproc_queue_free.
+ * - `queue`: where its address goes. The family owns it until some process calls mproc_queue_free. (One that is killed
+ *   in this call, up to its last few instructions, leaves nothing.)
  *
  * Options are the fields of struct mproc_queue_arguments, as designated initialisers. An empty queue takes about
  * 70 KiB of the heap. Does not block.
@@ -113,7 +116,8 @@ MPROC_API int mproc_queue_create_with(mproc_queue **queue, const struct mproc_qu
  * - `queue`: NULL does nothing. Nobody may be using it, or use it afterwards; borrowed and reserved messages go with
  * it. Blocks that were put with mproc_queue_put_block and not taken are freed.
  *
- * Does not block. Returns 0 or an error. Since 0.1. */
+ * A process that is killed in this call leaves what it had not freed yet in the heap until the family ends. Does not
+ * block. Returns 0 or an error. Since 0.1. */
 MPROC_API int mproc_queue_free(mproc_queue *queue);
 
 /* ---- putting ---- */
@@ -178,7 +182,7 @@ MPROC_API int mproc_queue_cancel(mproc_queue *queue, struct mproc_message *messa
  *
  * Waits for a message as long as the queue is empty. Returns 0, or
  * - `-EMSGSIZE`: the message has more than `capacity` bytes. *size gets how many, and the message stays where it was
- * - `MPROC_E_CLOSED`: the queue is empty and closed
+ * - `MPROC_E_CLOSED`: the queue is empty and closed; with .redeliver, other processes are done with what they took, too
  * - `MPROC_E_NO_WRITERS`: it is empty, and no process is left that could put
  *
  * Since 0.1. */

@@ -34,6 +34,16 @@ static int sleep_on(mproc_queue *const *queues)
 }
 MPROC_PROCESS(sleep_on);
 
+static int count_down(mproc_queue *queue)
+{
+    int64_t number = 0;
+    int err = mproc_queue_get(queue, &number, sizeof number, NULL, MPROC_FOREVER);
+    while (err == 0 && number-- > 0)
+        err = mproc_queue_put(queue, &number, sizeof number, MPROC_FOREVER);
+    return err;
+}
+MPROC_PROCESS(count_down);
+
 static mproc_queue *queues[2];
 
 static void begin(void)
@@ -77,6 +87,20 @@ static void a_queue_is_passed_as_it_is(void **state)
     }
     assert_int_equal(mproc_queue_close(queues[0]), 0);
     ended_with(process, MPROC_E_CLOSED);
+    end();
+}
+
+static void a_queue_is_an_argument_by_itself(void **state)
+{
+    (void)state;
+    mproc_process *process = NULL;
+    int64_t number = 5;
+    begin();
+    assert_int_equal(mproc_queue_put(queues[0], &number, sizeof number, 0), 0);
+    assert_int_equal(mproc_process_start(&process, count_down, queues[0], .method = METHOD), 0);
+    ended_with(process, 0);
+    for (int64_t i = 4; i >= 0; i--)
+        assert_int_equal(get_number(queues[0]), i);
     end();
 }
 
@@ -161,6 +185,7 @@ static void wrong_queues_are_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_queue_is_passed_as_it_is),
+    cmocka_unit_test(a_queue_is_an_argument_by_itself),
     cmocka_unit_test(it_is_told_when_its_starter_writes_no_more),
     cmocka_unit_test(one_that_is_to_write_counts_from_its_start),
     cmocka_unit_test(one_that_ends_at_once_is_told_of),
