@@ -115,6 +115,7 @@ struct claim *claims_make(mproc_queue *queue, struct member *self, struct record
         return NULL;
     atomic_store_explicit(&claim->record, record, memory_order_relaxed);
     atomic_store_explicit(&claim->number, ++queue->takes, memory_order_relaxed);
+    atomic_store_explicit(&claim->taking, queue->takes, memory_order_relaxed);
     atomic_store_explicit(&claim->deliveries, 0, memory_order_relaxed);
     claim_set_phase(claim, self, phase);
     return claim;
@@ -153,6 +154,7 @@ static void count_returned(mproc_queue *queue)
 
 void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self, enum claim_phase phase)
 {
+    atomic_store_explicit(&claim->taking, ++queue->takes, memory_order_relaxed);
     claim_set_phase(claim, self, phase);
     atomic_fetch_sub(&queue->returned, 1);
     atomic_fetch_sub(&queue->returned_bytes, length_of(claim));
@@ -266,7 +268,7 @@ struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_ph
     struct walk walk = walk_all(queue);
     for (struct claim *claim; (claim = next_claim(&walk));)
         if (atomic_load(&claim->owner) == (process | phase) &&
-            (!oldest || atomic_load(&claim->number) < atomic_load(&oldest->number)))
+            (!oldest || atomic_load(&claim->taking) < atomic_load(&oldest->taking)))
             oldest = claim;
     return oldest;
 }

@@ -29,6 +29,7 @@ struct claim {
     _Atomic uint64_t owner;
     _Atomic(struct record *) record;
     _Atomic uint64_t number; /* order in which messages were taken first */
+    _Atomic uint64_t taking; /* order in which those who have them took them */
     _Atomic uint32_t deliveries;
 };
 
@@ -71,7 +72,7 @@ bool claims_are_few(mproc_queue *queue);
 /* True if any claim is in use, but for those of one process (0: of none). */
 bool claims_any(mproc_queue *queue, member_id except);
 
-/* The claim of the process in that phase that was taken first; NULL if there is none. */
+/* The claim of the process in that phase that it took first; NULL if there is none. */
 struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_phase phase);
 
 /* If it is a claim of this queue that the process has as BORROWED, makes it RELEASING: for one thread only. */
