@@ -16,7 +16,7 @@ done
 # Each block of the manual that is a whole program.
 awk -v folder="$work" '
     /^```c$/ { inside = 1; text = ""; next }
-    /^```$/ { if (inside && text ~ /int main/) printf "%s", text > (folder "/manual" ++count ".c"); inside = 0 }
+    /^```$/ { if (inside && text ~ /#include/ && text ~ /int main/) printf "%s", text > (folder "/manual" ++count ".c"); inside = 0 }
     inside { text = text $0 "\n" }' docs/manual.md
 [ -e "$work/manual2.c" ]
 for program in "$work"/manual*.c; do

@@ -52,13 +52,6 @@ bool segments_begin(mproc_queue *queue)
     return true;
 }
 
-/* `head` is read before the claims: one who takes writes its claim before it moves `head` out of the segment. */
-static bool is_drained(mproc_queue *queue, struct segment *segment)
-{
-    struct record *head = atomic_load(&queue->head);
-    return segment->number < segment_of(head)->number && !claims_name(queue, segment);
-}
-
 static void finish_doomed(mproc_queue *queue)
 {
     uintptr_t doomed = atomic_load(&queue->doomed);
@@ -71,35 +64,39 @@ static void finish_doomed(mproc_queue *queue)
     atomic_store(&queue->doomed, 0);
 }
 
-/* Takes the oldest segment out of the list; into `spare` if that is empty. */
-static void take_out(mproc_queue *queue)
+/* Takes a segment out of the list, the oldest one or that behind another; into `spare` if that is empty. */
+static void take_out(mproc_queue *queue, struct segment *before, struct segment *segment)
 {
-    struct segment *segment = queue->oldest, *next = atomic_load(&segment->next);
-    if (!spare_of(queue)) {
+    struct segment *next = atomic_load(&segment->next);
+    bool spared = !spare_of(queue);
+    if (spared)
         atomic_store(&queue->spare, segment);
+    else
+        atomic_store(&queue->doomed, (uintptr_t)segment);
+    if (before)
+        atomic_store(&before->next, next);
+    else
         queue->oldest = next;
-        return;
-    }
-    atomic_store(&queue->doomed, (uintptr_t)segment);
-    queue->oldest = next;
-    finish_doomed(queue);
+    if (!spared)
+        finish_doomed(queue);
 }
 
-/* Looks for drained segments, once for each one that is filled. A segment in the middle that somebody still needs keeps
- * those behind it. */
+/* Looks for drained segments, once for each one that is filled. `head` is read before the claims: one who takes writes
+ * its claim before it moves `head` out of the segment. Nobody but who holds put_lock follows `next` behind `head`. */
 static void recycle(mproc_queue *queue)
 {
-    unsigned drained = 0;
-    for (struct segment *segment = queue->oldest;
-         drained <= DRAINED_MOST + 1 && segment != segment_of(queue->tail) && is_drained(queue, segment);
-         segment = atomic_load(&segment->next))
-        drained++;
-    if (drained > 0 && !spare_of(queue)) {
-        take_out(queue);
-        drained--;
+    struct segment *reached = segment_of(atomic_load(&queue->head)), *last = segment_of(queue->tail);
+    struct segment *before = NULL, *segment = queue->oldest;
+    unsigned kept = 0;
+    while (segment != last && segment->number < reached->number) {
+        struct segment *next = atomic_load(&segment->next);
+        bool needed = claims_name(queue, segment);
+        if (needed || (spare_of(queue) && kept++ < DRAINED_MOST))
+            before = segment;
+        else
+            take_out(queue, before, segment);
+        segment = next;
     }
-    while (drained-- > DRAINED_MOST)
-        take_out(queue);
 }
 
 bool segments_extend(mproc_queue *queue)
@@ -136,15 +133,22 @@ static void find_tail(mproc_queue *queue)
     atomic_store(&queue->put_bytes, bytes);
 }
 
+static bool is_listed(mproc_queue *queue, uintptr_t address)
+{
+    struct segment *last = segment_of(queue->tail), *segment = queue->oldest;
+    while (segment != last && (uintptr_t)segment != address)
+        segment = atomic_load(&segment->next);
+    return (uintptr_t)segment == address;
+}
+
 void segments_repair(mproc_queue *queue)
 {
     find_tail(queue);
-    struct segment *spare = spare_of(queue);
     /* On its way out of the list and still in it; or on its way in, and there already. */
-    if (spare && (spare == queue->oldest || spare == segment_of(queue->tail)))
+    if (is_listed(queue, (uintptr_t)spare_of(queue)))
         atomic_store(&queue->spare, NULL);
     uintptr_t doomed = atomic_load(&queue->doomed);
-    if (doomed == (uintptr_t)queue->oldest)
+    if (is_listed(queue, doomed))
         atomic_store(&queue->doomed, 0);
     else if (doomed)
         finish_doomed(queue);

@@ -191,6 +191,42 @@ static void what_a_dead_consumer_had_is_delivered_again(void **state)
     end();
 }
 
+/* What came back was taken last, though it was put first. */
+static int take_and_be_done_with_the_first(void *unused)
+{
+    (void)unused;
+    if (get_number(MPROC_FOREVER) != 2)
+        return 1;
+    atomic_fetch_add(&shared->done, 1);
+    wait_for(&shared->go, 1);
+    if (get_number(MPROC_FOREVER) != 1 || mproc_queue_task_done(shared->queue) != 0)
+        return 2;
+    party_die();
+    return 3;
+}
+
+static void done_is_what_was_taken_first(void **state)
+{
+    (void)state;
+    struct party one, other;
+    if (PARTIES == THREADS)
+        harness_skip("threads are not killed");
+    begin_with(.redeliver = true);
+    assert_int_equal(put_number(1, 0), 0);
+    assert_int_equal(put_number(2, 0), 0);
+    party_start(&one, take_and_die, NULL);
+    wait_for(&shared->ready, 1);
+    party_start(&other, take_and_be_done_with_the_first, NULL);
+    wait_for(&shared->done, 1);
+    kill(one.pid, SIGKILL);
+    assert_int_equal(party_join(&one), -SIGKILL);
+    atomic_store(&shared->go, 1);
+    assert_int_equal(party_join(&other), -SIGKILL);
+    assert_int_equal(get_number(0), 1);
+    assert_int_equal(get_number(0), -ETIMEDOUT);
+    end();
+}
+
 static void it_is_delivered_to_one_who_waits(void **state)
 {
     (void)state;
@@ -345,6 +381,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(writers_are_told_when_the_last_reader_is_gone),
         cmocka_unit_test(a_forked_child_is_a_process_of_its_own),
         cmocka_unit_test(what_a_dead_consumer_had_is_delivered_again),
+        cmocka_unit_test(done_is_what_was_taken_first),
         cmocka_unit_test(it_is_delivered_to_one_who_waits),
         cmocka_unit_test(deliveries_are_limited),
         cmocka_unit_test(what_is_not_delivered_again_is_counted_as_lost),

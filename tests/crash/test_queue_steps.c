@@ -39,6 +39,7 @@ struct scene {
     bool at_the_end;         /* of a segment, with many behind it that are to be used again or freed */
     bool comes_back;         /* what the victim takes is always delivered again */
     bool leaves_block;       /* one that was taken and whose owner has ended */
+    bool held;               /* the test holds a message in a segment in front of those */
     bool unused;             /* the queue has no memory yet for large messages and claims */
     struct mproc_queue_arguments options;
 };
@@ -50,7 +51,7 @@ static struct world {
     _Atomic int received[NUMBERS];
     _Atomic int survived;
     void *block;
-    struct mproc_message message;
+    struct mproc_message message, held;
 } * world;
 
 static const int64_t limit = MPROC_MS(STEPS_LIMIT);
@@ -259,7 +260,9 @@ static void go_to_the_end(const struct scene *scene)
     int messages = SEGMENTS * (SEGMENT_BYTES / INLINE_MOST);
     for (int i = 0; i < messages; i++)
         assert_int_equal(mproc_queue_put(world->queue, large_bytes, BIG, 0), 0);
-    for (int i = 0; i < messages; i++)
+    if (scene->held)
+        assert_int_equal(mproc_queue_borrow(world->queue, &world->held, 0), 0);
+    for (int i = scene->held; i < messages; i++)
         assert_true(get(0) >= 0);
     while (segments_have_room(world->queue, (size_t)RECORD * (1 + (size_t)scene->filled))) {
         assert_int_equal(put(LAST, false), 0);
@@ -393,6 +396,8 @@ static void check(bool whole)
     if (current->survive == put_two)
         assert_int_equal(received(SURVIVORS, 2), 2);
     check_use();
+    if (current->held)
+        assert_int_equal(mproc_queue_release(world->queue, &world->held), 0);
     assert_int_equal(mproc_queue_free(world->queue), 0);
     if (current->leaves_block && received(FILLED, 1) == 0)
         mproc_free(world->block); /* or it was lost with the victim, before that said where it is */
@@ -409,6 +414,8 @@ static const struct scene scenes[] = {
     { "put, one waits to borrow it", victim_puts, .survive = borrow_all, .puts = 1 },
     { "put, waiting for room", victim_puts, .nudge = get_one, .filled = 2, .puts = 1, .options = { .messages = 2 } },
     { "put, over the end of a segment", victim_puts, .puts = 1, .filled = 2, .at_the_end = true },
+    { "put, over the end of a segment, one before is held", victim_puts, .puts = 1, .filled = 2, .at_the_end = true,
+      .held = true },
     { "put a large one", victim_puts_large, .puts = 1 },
     { "put a large one, one waits for it", victim_puts_large, .survive = take_all, .puts = 1 },
     { "put a large one, others before", victim_puts_large, .puts = 1, .filled = 3, .large = true },

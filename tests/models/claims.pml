@@ -155,7 +155,7 @@ idle:
             fi
         }
 
-        /* ---- putting: is_drained, start_segment, parcel_commit, publish */
+        /* ---- putting: recycle, start_segment, parcel_commit, publish */
 put:
         atomic {
             segment = published % SEGMENTS;

@@ -200,7 +200,7 @@ static void they_may_come_with_any_byte_and_between_timeouts(void **state)
     struct half half = open_half();
     struct pipes pipes = make_pipes(sizeof frame);
     for (enum way way = 0; way < WAYS; way++) {
-        char *copy;
+        char *copy = NULL;
         size_t size;
         int fds[MOST];
         for (unsigned i = 0; i < sizeof frame; i++) {

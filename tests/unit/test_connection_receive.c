@@ -111,7 +111,7 @@ static void nor_while_the_time_runs_out_in_mid_wait(void **state)
         _exit(write_byte_by_byte(half.fd));
     unsigned turn = 0;
     for (unsigned i = 0; i < WAYS; i++) {
-        char *copy;
+        char *copy = NULL;
         size_t size;
         int err;
         do
@@ -159,7 +159,7 @@ static void nothing_of_the_next_message_is_taken(void **state)
     static const unsigned char two[] = { 0, 0, 0, 1, 'a', 0, 0, 0, 2, 'b', 'c' };
     for (enum way way = 0; way < WAYS; way++) {
         struct half half = open_half();
-        char *copy, rest[20];
+        char *copy = NULL, rest[20];
         size_t size;
         int left = 0;
         write_bytes(half.fd, two, sizeof two);
@@ -197,7 +197,7 @@ static void polling_sees_what_has_begun_to_come(void **state)
 
 static void cut_off(struct half half, const unsigned char *frame, size_t cut, size_t whole, enum way way, bool tried)
 {
-    char *copy;
+    char *copy = NULL;
     size_t size, body = 7;
     write_bytes(half.fd, frame, cut);
     if (tried && cut < whole)
@@ -235,7 +235,7 @@ static void a_long_one_as_well(void **state)
     for (enum way way = 0; way < WAYS; way++) {
         struct half half = open_half();
         size_t whole, size;
-        char *copy;
+        char *copy = NULL;
         unsigned char *frame = make_frame(300000, 0, false, &whole);
         write_bytes(half.fd, frame, 100000);
         expect_nothing_yet(half, way, 300000);
@@ -270,7 +270,7 @@ static void lift_the_limit(void)
 static void refuse(const void *header, size_t header_size, enum way way, size_t limit)
 {
     struct half half = open_half();
-    char *copy;
+    char *copy = NULL;
     size_t size;
     assert_int_equal(mproc_connection_set_limit(half.connection, limit), 0);
     write_bytes(half.fd, header, header_size);
@@ -364,7 +364,7 @@ static void a_message_that_finds_no_memory_can_still_be_received(void **state)
         harness_skip("a sanitizer's memory cannot be limited");
     for (enum way way = 0; way < WAYS; way++) {
         struct pair pair = open_pair();
-        char *copy;
+        char *copy = NULL;
         size_t size;
         pid_t sender = fork();
         if (sender == 0)

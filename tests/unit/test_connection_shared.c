@@ -85,7 +85,7 @@ static void *receive_numbers(void *argument)
 {
     struct user *user = argument;
     for (;;) {
-        char *copy;
+        char *copy = NULL;
         size_t size;
         int err = receive_by(user->number % WAYS, user->connection, 5000, &copy, &size, PATIENCE);
         if (err == MPROC_E_END_OF_STREAM)
@@ -148,7 +148,7 @@ struct waiter {
 static void *wait_in_call(void *argument)
 {
     struct waiter *waiter = argument;
-    char *copy;
+    char *copy = NULL;
     size_t size;
     atomic_store(&waiter->thread, (pid_t)syscall(SYS_gettid));
     if (waiter->call == SEND)
@@ -211,7 +211,7 @@ static void closing_ends_a_send_in_mid_message(void **state)
     assert_int_equal(mproc_connection_close(pair.here), 0);
     pthread_join(thread, NULL);
     assert_true(waiter.result == MPROC_E_STREAM_BROKEN || waiter.result == MPROC_E_CLOSED);
-    char *copy;
+    char *copy = NULL;
     size_t size;
     assert_int_equal(receive_by(NEW, pair.there, 0, &copy, &size, PATIENCE), MPROC_E_STREAM_BROKEN);
     assert_int_equal(mproc_connection_close(pair.there), 0);
@@ -242,7 +242,7 @@ static void who_waits_holds_up_its_own_direction_only(void **state)
     (void)state;
     struct pair pair = open_pair();
     struct waiter waiter;
-    char *copy;
+    char *copy = NULL;
     size_t size;
     pthread_t thread = start_waiter(&waiter, pair.here, RECEIVE);
     for (enum way way = 0; way < WAYS; way++) {
