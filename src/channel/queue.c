@@ -6,10 +6,10 @@
 #include "channel/roles.h"
 #include "channel/segments.h"
 #include "memory/publish.h"
-#include "os/cpu.h"
 #include "sync/monitor.h"
 
 #include <errno.h>
+#include <mproc/cpu.h>
 #include <mproc/memory.h>
 #include <string.h>
 
@@ -169,7 +169,7 @@ bool queue_may_spin(uint32_t *spun)
 {
     enum { SPINS = QUEUE_QUICK_LOOKS + 300, SPINS_BETWEEN_YIELDS = 32 };
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 0)
-        atomic_store_explicit(&queue_cpus, os_cpu_count(), memory_order_relaxed);
+        atomic_store_explicit(&queue_cpus, mproc_machine_cpu_count(), memory_order_relaxed);
     if (atomic_load_explicit(&queue_cpus, memory_order_relaxed) == 1 || *spun >= SPINS)
         return false;
     if (++*spun <= QUEUE_QUICK_LOOKS) /* relaxing takes longer than a message that is on its way */

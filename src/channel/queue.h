@@ -206,11 +206,12 @@ int queue_is_over(mproc_queue *queue, member_id self);
 /* Something that had been taken is done. */
 void queue_tell_done(mproc_queue *queue);
 
-/* CPUs that this process may use; 0: not known yet. On one nobody spins. */
+/* CPUs of the machine (one who is bound to a CPU may wait for others, which are not); 0: not known yet. On one nobody
+ * spins. */
 extern _Atomic int queue_cpus;
 
-/* True while it may be worth to look again for a moment before sleeping; `spun` counts. The first looks follow one another
- * at once: for one who waits for a word that is written once. */
+/* True while it may be worth to look again for a moment before sleeping; `spun` counts. The first looks follow one
+ * another at once: for one who waits for a word that is written once. */
 enum { QUEUE_QUICK_LOOKS = 100 };
 bool queue_may_spin(uint32_t *spun);
 

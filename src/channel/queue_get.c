@@ -153,7 +153,8 @@ static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *
     return 0;
 }
 
-static inline int begin(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
+/* The clock is asked only if it is needed. */
+static inline int begin(mproc_queue *queue, struct member *self, struct offer *offer, int64_t timeout)
 {
     if (__builtin_expect(lock_word_try(&queue->get_lock, self->id), 1)) {
         recover_now_and_then(queue, self);
@@ -161,7 +162,7 @@ static inline int begin(mproc_queue *queue, struct member *self, struct offer *o
             return 0;
         queue_unlock(&queue->get_lock, self->id);
     }
-    return begin_waiting(queue, self, offer, deadline);
+    return begin_waiting(queue, self, offer, os_deadline(timeout));
 }
 
 /* Releases get_lock, after something was taken. */
@@ -249,7 +250,7 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity, size_t *s
         return err;
     if (!buffer && capacity != 0)
         return -EINVAL;
-    err = begin(queue, self, &offer, os_deadline(timeout));
+    err = begin(queue, self, &offer, timeout);
     if (err < 0)
         return err;
     size_t length = record_length(offer.word);
@@ -284,11 +285,11 @@ static int take_run(mproc_queue *queue, struct offer *offer, struct iovec *buffe
 }
 
 /* Takes at least one message. Returns how many, or an error; with -EMSGSIZE *needed gets the first one's size. */
-static int take_some(mproc_queue *queue, struct member *self, struct iovec *buffers, int count, int64_t deadline,
+static int take_some(mproc_queue *queue, struct member *self, struct iovec *buffers, int count, int64_t timeout,
                      size_t *needed)
 {
     struct offer offer;
-    int err = begin(queue, self, &offer, deadline);
+    int err = begin(queue, self, &offer, timeout);
     if (err < 0)
         return err;
     size_t length = record_length(offer.word);
@@ -321,10 +322,9 @@ int mproc_queue_get_many(mproc_queue *queue, struct iovec *buffers, int count, i
     for (int i = 0; i < count; i++)
         if (!buffers[i].iov_base && buffers[i].iov_len != 0)
             return -EINVAL;
-    int64_t deadline = os_deadline(timeout);
     size_t needed = 0;
     while (taken < count &&
-           (err = take_some(queue, self, buffers + taken, count - taken, taken ? 0 : deadline, &needed)) > 0)
+           (err = take_some(queue, self, buffers + taken, count - taken, taken ? 0 : timeout, &needed)) > 0)
         taken += err;
     if (taken == 0 && err == -EMSGSIZE)
         buffers[0].iov_len = needed;
@@ -342,7 +342,7 @@ int mproc_queue_borrow(mproc_queue *queue, struct mproc_message *message, int64_
         return err;
     if (!message)
         return -EINVAL;
-    err = begin(queue, self, &offer, os_deadline(timeout));
+    err = begin(queue, self, &offer, timeout);
     if (err < 0)
         return err;
     struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
@@ -396,7 +396,7 @@ int mproc_queue_get_block(mproc_queue *queue, void **block, size_t *size, int64_
         return err;
     if (!block)
         return -EINVAL;
-    err = begin(queue, self, &offer, os_deadline(timeout));
+    err = begin(queue, self, &offer, timeout);
     if (err < 0)
         return err;
     size_t length = record_length(offer.word);

@@ -109,14 +109,15 @@ static int begin_waiting(mproc_queue *queue, struct member *self, size_t size, i
     return 0;
 }
 
-static inline int begin(mproc_queue *queue, struct member *self, size_t size, int64_t deadline)
+/* The clock is asked only if it is needed. */
+static inline int begin(mproc_queue *queue, struct member *self, size_t size, int64_t timeout)
 {
     if (__builtin_expect(lock_word_try(&queue->put_lock, self->id), 1)) {
         if (__builtin_expect(!atomic_load_explicit(&queue->closed, memory_order_relaxed) && has_room(queue, size), 1))
             return 0;
         queue_unlock(&queue->put_lock, self->id);
     }
-    return begin_waiting(queue, self, size, deadline);
+    return begin_waiting(queue, self, size, os_deadline(timeout));
 }
 
 /* The message is there with the store of its word. The word behind it says that no other is, yet. */
@@ -162,9 +163,9 @@ static int append_parcel(mproc_queue *queue, struct parcel *parcel, void *block,
 }
 
 static int put_parcel(mproc_queue *queue, struct member *self, struct parcel *parcel, void *block, size_t size,
-                      int64_t deadline)
+                      int64_t timeout)
 {
-    int err = begin(queue, self, size, deadline);
+    int err = begin(queue, self, size, timeout);
     if (err < 0)
         return err;
     err = append_parcel(queue, parcel, block, size);
@@ -176,21 +177,21 @@ static int put_parcel(mproc_queue *queue, struct member *self, struct parcel *pa
     return err;
 }
 
-static int put_large(mproc_queue *queue, struct member *self, const void *data, size_t size, int64_t deadline)
+static int put_large(mproc_queue *queue, struct member *self, const void *data, size_t size, int64_t timeout)
 {
     struct parcel *parcel = parcels_reserve(queue, self, size);
     if (!parcel)
         return -ENOMEM;
     memcpy(parcel_address(parcel), data, size);
-    int err = put_parcel(queue, self, parcel, NULL, size, deadline);
+    int err = put_parcel(queue, self, parcel, NULL, size, timeout);
     if (err < 0)
         parcel_cancel(queue, parcel, self);
     return err;
 }
 
-static inline int put_small(mproc_queue *queue, struct member *self, const void *data, size_t size, int64_t deadline)
+static inline int put_small(mproc_queue *queue, struct member *self, const void *data, size_t size, int64_t timeout)
 {
-    int err = begin(queue, self, size, deadline);
+    int err = begin(queue, self, size, timeout);
     if (err < 0)
         return err;
     err = append_inline(queue, data, size);
@@ -217,15 +218,14 @@ int mproc_queue_put(mproc_queue *queue, const void *data, size_t size, int64_t t
         return err;
     if (!data && size != 0)
         return -EINVAL;
-    int64_t deadline = os_deadline(timeout);
-    return size <= INLINE_MOST ? put_small(queue, self, data, size, deadline)
-                               : put_large(queue, self, data, size, deadline);
+    return size <= INLINE_MOST ? put_small(queue, self, data, size, timeout)
+                               : put_large(queue, self, data, size, timeout);
 }
 
 /* As many small ones as there is room for, in one go. Returns how many, or an error of the first. */
-static int put_run(mproc_queue *queue, struct member *self, const struct iovec *messages, int count, int64_t deadline)
+static int put_run(mproc_queue *queue, struct member *self, const struct iovec *messages, int count, int64_t timeout)
 {
-    int put = 0, err = begin(queue, self, messages[0].iov_len, deadline);
+    int put = 0, err = begin(queue, self, messages[0].iov_len, timeout);
     if (err < 0)
         return err;
     do
@@ -250,13 +250,12 @@ int mproc_queue_put_many(mproc_queue *queue, const struct iovec *messages, int c
     for (int i = 0; i < count; i++)
         if (!messages[i].iov_base && messages[i].iov_len != 0)
             return -EINVAL;
-    int64_t deadline = os_deadline(timeout);
     while (put < count && err >= 0) {
         const struct iovec *next = &messages[put];
-        int64_t until = put == 0 ? deadline : 0;
+        int64_t patience = put == 0 ? timeout : 0;
         if (next->iov_len <= INLINE_MOST)
-            err = put_run(queue, self, next, count - put, until);
-        else if ((err = put_large(queue, self, next->iov_base, next->iov_len, until)) == 0)
+            err = put_run(queue, self, next, count - put, patience);
+        else if ((err = put_large(queue, self, next->iov_base, next->iov_len, patience)) == 0)
             err = 1;
         put += err > 0 ? err : 0;
     }
@@ -274,7 +273,7 @@ int mproc_queue_put_block(mproc_queue *queue, void *block, size_t size, int64_t 
     struct parcel *parcel = parcels_reserve(queue, self, SIZE_MAX);
     if (!parcel)
         return -ENOMEM;
-    err = put_parcel(queue, self, parcel, block, size, os_deadline(timeout));
+    err = put_parcel(queue, self, parcel, block, size, timeout);
     if (err < 0)
         parcel_cancel(queue, parcel, self);
     return err;
@@ -308,7 +307,7 @@ int mproc_queue_commit(mproc_queue *queue, struct mproc_message *message, int64_
     struct parcel *parcel = message->place_;
     if (message->size > parcel->capacity)
         return -EINVAL;
-    err = put_parcel(queue, self, parcel, NULL, message->size, os_deadline(timeout));
+    err = put_parcel(queue, self, parcel, NULL, message->size, timeout);
     if (err == 0)
         *message = (struct mproc_message) { .data = NULL };
     return err;
