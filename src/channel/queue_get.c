@@ -221,16 +221,35 @@ static inline void copy_out(void *to, const void *from, size_t size)
         memcpy(to, from, size);
 }
 
+/* Under get_lock, which it releases: takes the offer with a claim that returns it if this process ends. */
+static struct claim *claim_and_finish(mproc_queue *queue, struct member *self, const struct offer *offer)
+{
+    struct claim *claim = claim_offer(queue, self, offer, CLAIM_READING);
+    if (claim) {
+        finish(queue, self);
+        return claim;
+    }
+    queue_unlock(&queue->get_lock, self->id);
+    pass_on(queue);
+    return NULL;
+}
+
+static int take_claim(mproc_queue *queue, struct member *self, int64_t timeout, struct offer *offer,
+                      struct claim **claim)
+{
+    int err = begin(queue, self, offer, timeout);
+    if (err < 0)
+        return err;
+    *claim = claim_and_finish(queue, self, offer);
+    return *claim ? 0 : -ENOMEM;
+}
+
 /* Under get_lock, which it releases. */
 static int take_copy_slowly(mproc_queue *queue, struct member *self, const struct offer *offer, void *buffer)
 {
-    struct claim *claim = claim_offer(queue, self, offer, CLAIM_READING);
-    if (!claim) {
-        queue_unlock(&queue->get_lock, self->id);
-        pass_on(queue);
+    struct claim *claim = claim_and_finish(queue, self, offer);
+    if (!claim)
         return -ENOMEM;
-    }
-    finish(queue, self);
     copy_out(buffer, bytes_of(offer->record, offer->word), record_length(offer->word));
     settle_claim(queue, claim, self);
     return 0;
@@ -337,21 +356,15 @@ int mproc_queue_borrow(mproc_queue *queue, struct mproc_message *message, int64_
 {
     struct member *self;
     struct offer offer;
+    struct claim *claim;
     int err = enter(queue, &self);
     if (err < 0)
         return err;
     if (!message)
         return -EINVAL;
-    err = begin(queue, self, &offer, timeout);
+    err = take_claim(queue, self, timeout, &offer, &claim);
     if (err < 0)
         return err;
-    struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
-    if (!claim) {
-        queue_unlock(&queue->get_lock, self->id);
-        pass_on(queue);
-        return -ENOMEM;
-    }
-    finish(queue, self);
     *message = (struct mproc_message) { .data = (void *)(uintptr_t)bytes_of(offer.record, offer.word),
                                         .size = record_length(offer.word),
                                         .deliveries = atomic_load(&claim->deliveries) + 1,
@@ -391,22 +404,16 @@ int mproc_queue_get_block(mproc_queue *queue, void **block, size_t *size, int64_
 {
     struct member *self;
     struct offer offer;
+    struct claim *claim;
     int err = enter(queue, &self);
     if (err < 0)
         return err;
     if (!block)
         return -EINVAL;
-    err = begin(queue, self, &offer, timeout);
+    err = take_claim(queue, self, timeout, &offer, &claim);
     if (err < 0)
         return err;
     size_t length = record_length(offer.word);
-    struct claim *claim = claim_offer(queue, self, &offer, CLAIM_READING);
-    if (!claim) {
-        queue_unlock(&queue->get_lock, self->id);
-        pass_on(queue);
-        return -ENOMEM;
-    }
-    finish(queue, self);
     void *taken = take_memory(queue, claim, &offer, self);
     if (!taken) {
         taken = mproc_alloc_owned(length);

@@ -186,45 +186,50 @@ int mproc_connection_receive(mproc_connection *handle, void *buffer, size_t capa
     return err;
 }
 
+/* Enters, with a whole message in the connection's memory. */
+static int begin_with_body(mproc_connection *handle, int64_t timeout, struct connection **connection)
+{
+    int64_t deadline = os_deadline(timeout);
+    int err = begin_receiving(handle, deadline, connection);
+    if (err < 0)
+        return err;
+    err = receive_body(*connection, deadline);
+    if (err < 0)
+        connection_leave(handle, *connection, true);
+    return err;
+}
+
 int mproc_connection_receive_borrowed(mproc_connection *handle, const void **data, size_t *size, int64_t timeout)
 {
     struct connection *connection;
-    int64_t deadline = os_deadline(timeout);
     if (!data || !size)
         return -EINVAL;
-    int err = begin_receiving(handle, deadline, &connection);
+    int err = begin_with_body(handle, timeout, &connection);
     if (err < 0)
         return err;
-    err = receive_body(connection, deadline);
-    if (err == 0) {
-        *data = connection->in.body;
-        *size = (size_t)connection->in.length;
-        next_message(&connection->in);
-    }
+    *data = connection->in.body;
+    *size = (size_t)connection->in.length;
+    next_message(&connection->in);
     connection_leave(handle, connection, true);
-    return err;
+    return 0;
 }
 
 int mproc_connection_receive_new(mproc_connection *handle, void **data, size_t *size, int64_t timeout)
 {
     struct connection *connection;
-    int64_t deadline = os_deadline(timeout);
     if (!data || !size)
         return -EINVAL;
-    int err = begin_receiving(handle, deadline, &connection);
+    int err = begin_with_body(handle, timeout, &connection);
     if (err < 0)
         return err;
-    err = receive_body(connection, deadline);
-    if (err == 0) {
-        struct incoming *in = &connection->in;
-        *data = in->body;
-        *size = (size_t)in->length;
-        in->body = NULL;
-        in->capacity = 0;
-        next_message(in);
-    }
+    struct incoming *in = &connection->in;
+    *data = in->body;
+    *size = (size_t)in->length;
+    in->body = NULL;
+    in->capacity = 0;
+    next_message(in);
     connection_leave(handle, connection, true);
-    return err;
+    return 0;
 }
 
 int mproc_connection_take_fds(mproc_connection *handle, int *fds, int most)
