@@ -49,7 +49,9 @@
     X(MPROC_E_NOT_LOCKED, -4110, "the lock is not held by anybody: release only what was acquired")                    \
     X(MPROC_E_NOT_OWNER, -4111, "the calling thread does not hold the lock: acquire it first")                         \
     X(MPROC_E_RELEASED_TOO_OFTEN, -4112,                                                                               \
-      "the bounded semaphore has all its units already: release only what was acquired")                               \
+      "released more often than acquired: the bounded semaphore has all its units already, or the process is done "    \
+      "with "                                                                                                          \
+      "all that it took from the queue")                                                                               \
     X(MPROC_E_BROKEN_BARRIER, -4113,                                                                                   \
       "the barrier is broken: a party died or gave up, its action failed, or it was aborted or reset; use "            \
       "mproc_barrier_reset to begin anew")                                                                             \

@@ -65,8 +65,9 @@ MPROC_BEGIN_DECLARATIONS
  * - `timeout`: nanoseconds; 0 polls, MPROC_FOREVER sets no limit.
  *
  * Ready means that the call that takes what is there need not wait: at this moment, as far as others do not take it
- * first. Nothing is taken. May be called from any thread and in a forked child; not in a signal handler. Where
- * something is ready at once, it takes no system call for queues and events, and one for all the others together.
+ * first. Nothing is taken. Who waits for a queue is one of its readers from then on, who waits for room one of its
+ * writers. Where something is ready at once, it takes no system call for queues and events, and one for all the others
+ * together. May be called from any thread and in a forked child; not in a signal handler.
  *
  * Returns how many are ready, or
  * - `-ETIMEDOUT`, `-EINTR`
