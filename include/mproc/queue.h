@@ -182,7 +182,8 @@ MPROC_API int mproc_queue_cancel(mproc_queue *queue, struct mproc_message *messa
  *
  * Waits for a message as long as the queue is empty. Returns 0, or
  * - `-EMSGSIZE`: the message has more than `capacity` bytes. *size gets how many, and the message stays where it was
- * - `MPROC_E_CLOSED`: the queue is empty and closed; with .redeliver, other processes are done with what they took, too
+ * - `MPROC_E_CLOSED`: the queue is empty and closed. With .redeliver, one who is done with all that it took waits until
+ *   others are, too, as theirs may come back; one who is not is told at once
  * - `MPROC_E_NO_WRITERS`: it is empty, and no process is left that could put
  *
  * Since 0.1. */

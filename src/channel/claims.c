@@ -262,6 +262,15 @@ bool claims_any(mproc_queue *queue, member_id except)
     return false;
 }
 
+bool claims_of(mproc_queue *queue, member_id process)
+{
+    struct walk walk = walk_all(queue);
+    for (struct claim *claim; (claim = next_claim(&walk));)
+        if (process_of(atomic_load(&claim->owner)) == process)
+            return true;
+    return false;
+}
+
 struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_phase phase)
 {
     struct claim *oldest = NULL;

@@ -72,6 +72,9 @@ bool claims_are_few(mproc_queue *queue);
 /* True if any claim is in use, but for those of one process (0: of none). */
 bool claims_any(mproc_queue *queue, member_id except);
 
+/* True if the process has any. */
+bool claims_of(mproc_queue *queue, member_id process);
+
 /* The claim of the process in that phase that it took first; NULL if there is none. */
 struct claim *claims_oldest(mproc_queue *queue, member_id process, enum claim_phase phase);
 

@@ -8,13 +8,14 @@
 #include <errno.h>
 #include <mproc/error.h>
 
-/* What others have taken may be delivered again. */
+/* What others have taken may be delivered again. One who is not done itself does not wait for that: two such would wait
+ * for each other. */
 int queue_is_over(mproc_queue *queue, member_id self)
 {
     bool closed = atomic_load(&queue->closed);
     if (!closed && roles_alive(queue, MPROC_QUEUE_WRITER))
         return 0;
-    if (queue->redeliver && claims_any(queue, self))
+    if (queue->redeliver && claims_any(queue, self) && !claims_of(queue, self))
         return 0;
     return closed ? MPROC_E_CLOSED : MPROC_E_NO_WRITERS;
 }

@@ -227,6 +227,54 @@ static void done_is_what_was_taken_first(void **state)
     end();
 }
 
+static int take_and_ask_for_more(void *unused)
+{
+    (void)unused;
+    if (get_number(MPROC_FOREVER) < 0)
+        return 1;
+    atomic_fetch_add(&shared->ready, 1);
+    wait_for(&shared->go, 1);
+    return get_number(MPROC_FOREVER) == MPROC_E_CLOSED ? 0 : 2;
+}
+
+static void two_who_are_not_done_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    struct party parties[2];
+    begin_with(.redeliver = true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(put_number(i, 0), 0);
+        party_start(&parties[i], take_and_ask_for_more, NULL);
+    }
+    wait_for(&shared->ready, 2);
+    assert_int_equal(mproc_queue_close(shared->queue), 0);
+    atomic_store(&shared->go, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(party_join(&parties[i]), 0);
+    end();
+}
+
+/* Closed, it waits for what may come back from another one. */
+static void the_end_is_not_told_while_something_may_come_back(void **state)
+{
+    (void)state;
+    struct party taker, waiting;
+    if (PARTIES == THREADS)
+        harness_skip("threads are not killed");
+    begin_with(.redeliver = true);
+    assert_int_equal(put_number(5, 0), 0);
+    party_start(&taker, take_and_die, NULL);
+    wait_for(&shared->ready, 1);
+    assert_int_equal(mproc_queue_close(shared->queue), 0);
+    atomic_store(&shared->go, 1);
+    party_start(&waiting, take_and_ask_for_more, NULL);
+    assert_true(harness_wait_asleep(waiting.pid, HARNESS_PATIENCE));
+    kill(taker.pid, SIGKILL);
+    assert_int_equal(party_join(&taker), -SIGKILL);
+    assert_int_equal(party_join(&waiting), 0);
+    end();
+}
+
 static void it_is_delivered_to_one_who_waits(void **state)
 {
     (void)state;
@@ -382,6 +430,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_forked_child_is_a_process_of_its_own),
         cmocka_unit_test(what_a_dead_consumer_had_is_delivered_again),
         cmocka_unit_test(done_is_what_was_taken_first),
+        cmocka_unit_test(two_who_are_not_done_do_not_wait_for_each_other),
+        cmocka_unit_test(the_end_is_not_told_while_something_may_come_back),
         cmocka_unit_test(it_is_delivered_to_one_who_waits),
         cmocka_unit_test(deliveries_are_limited),
         cmocka_unit_test(what_is_not_delivered_again_is_counted_as_lost),
