@@ -234,7 +234,9 @@ static int take_and_ask_for_more(void *unused)
         return 1;
     atomic_fetch_add(&shared->ready, 1);
     wait_for(&shared->go, 1);
-    return get_number(MPROC_FOREVER) == MPROC_E_CLOSED ? 0 : 2;
+    int64_t more = get_number(MPROC_FOREVER);
+    mproc_queue_task_done(shared->queue); /* or it would come to another one who asks for more */
+    return more == MPROC_E_CLOSED ? 0 : 2;
 }
 
 static void two_who_are_not_done_do_not_wait_for_each_other(void **state)
