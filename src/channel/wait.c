@@ -20,12 +20,17 @@
 
 enum { FEW = 16 };
 
+/* The entry by which the caller is told of news; NULL: it is polled. */
+struct watched {
+    struct region_watch *entry;
+};
+
 /* One call. */
 struct waiting {
     struct mproc_waitable *waitables;
     int count;
-    struct pollfd *polled;         /* one for each, and one for the socket */
-    struct region_watch **watched; /* one for each */
+    struct pollfd *polled;   /* one for each, and one for the socket */
+    struct watched *watched; /* one for each */
     int socket;
 };
 
@@ -136,8 +141,8 @@ static int begin_watching(struct waiting *waiting)
             waiting->socket = watch_open(&name);
         if (waiting->socket < 0)
             return waiting->socket;
-        waiting->watched[i] = watch_begin(object, &name);
-        if (!waiting->watched[i])
+        waiting->watched[i].entry = watch_begin(object, &name);
+        if (!waiting->watched[i].entry)
             return -EMFILE;
         atomic_store(watched, 1);
     }
@@ -147,8 +152,8 @@ static int begin_watching(struct waiting *waiting)
 static void end_watching(struct waiting *waiting)
 {
     for (int i = 0; i < waiting->count; i++)
-        if (waiting->watched[i])
-            watch_end(waiting->watched[i]);
+        if (waiting->watched[i].entry)
+            watch_end(waiting->watched[i].entry);
     if (waiting->socket >= 0)
         close(waiting->socket);
 }
@@ -158,8 +163,8 @@ static void arm(struct waiting *waiting)
     if (waiting->socket >= 0)
         watch_drain(waiting->socket);
     for (int i = 0; i < waiting->count; i++)
-        if (waiting->watched[i] && !watch_is_armed(waiting->watched[i]))
-            watch_arm(waiting->watched[i]);
+        if (waiting->watched[i].entry && !watch_is_armed(waiting->watched[i].entry))
+            watch_arm(waiting->watched[i].entry);
 }
 
 static int wait_for_any(struct waiting *waiting, int64_t deadline)
@@ -196,7 +201,7 @@ static int run(struct waiting *waiting, int64_t deadline)
 int mproc_wait(struct mproc_waitable *waitables, int count, int64_t timeout)
 {
     struct pollfd few_polled[FEW + 1];
-    struct region_watch *few_watched[FEW] = { NULL };
+    struct watched few_watched[FEW] = { { NULL } };
     struct waiting waiting = { waitables, count, few_polled, few_watched, -1 };
     int64_t deadline = os_deadline(timeout);
     if (count < 0 || (!waitables && count > 0))
