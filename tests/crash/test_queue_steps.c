@@ -483,6 +483,7 @@ static void every_call(void **state)
 {
     (void)state;
     long points = 0;
+    harness_leaves_memory(); /* blocks that victims had taken, and had not said where: see check */
     begin();
     for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++) {
         struct steps steps = steps_of(&scenes[i]);
