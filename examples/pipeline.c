@@ -146,13 +146,13 @@ static int make_queues(struct pipeline *pipeline)
     return err ? err : mproc_queue_create(&pipeline->changed, .messages = 8);
 }
 
-/* This process only hands these two on, so it is not one that others could wait for. */
+/* This process writes names, and only hands the rest on: it is not one that others could wait for. */
 static int start_stages(struct pipeline *pipeline, mproc_process *processes[STAGES][PROCESSES_MOST], int count)
 {
     int err = 0;
     for (int i = 0; i < count && !err; i++) {
-        err = mproc_process_start(&processes[0][i], read_files, pipeline, .writes_to = &pipeline->blocks,
-                                  .writes_to_count = 1);
+        err = mproc_process_start(&processes[0][i], read_files, pipeline, .reads_from = &pipeline->names,
+                                  .reads_from_count = 1, .writes_to = &pipeline->blocks, .writes_to_count = 1);
         if (!err)
             err = mproc_process_start(&processes[1][i], transform, pipeline, .reads_from = &pipeline->blocks,
                                       .reads_from_count = 1, .writes_to = &pipeline->changed, .writes_to_count = 1);
@@ -160,6 +160,7 @@ static int start_stages(struct pipeline *pipeline, mproc_process *processes[STAG
             err = mproc_process_start(&processes[2][i], write_blocks, pipeline, .reads_from = &pipeline->changed,
                                       .reads_from_count = 1);
     }
+    mproc_queue_detach(pipeline->names, MPROC_QUEUE_READER);
     mproc_queue_detach(pipeline->blocks, MPROC_QUEUE_WRITER_AND_READER);
     mproc_queue_detach(pipeline->changed, MPROC_QUEUE_WRITER_AND_READER);
     return err;
