@@ -70,8 +70,7 @@ int roles_attach_slowly(mproc_queue *queue, struct member *self, unsigned roles)
     leave(queue, self);
     if (!own)
         return -ENOMEM;
-    role_memory[(uintptr_t)queue / SEGMENT_BYTES % ROLE_MEMORY] =
-        (struct role_memory) { queue, epoch, self->process_id, has };
+    *role_memory_of(queue) = (struct role_memory) { queue, epoch, self->process_id, has };
     return 0;
 }
 

@@ -12,17 +12,23 @@ struct role_memory {
     unsigned roles;
 };
 
-enum { ROLE_MEMORY = 4 };
+enum { ROLE_MEMORY = 16 };
 
 extern _Thread_local struct role_memory role_memory[ROLE_MEMORY] __attribute__((tls_model("initial-exec")));
 
-/* Returns 0, -ENOMEM or -EINTR. */
+/* Queues that were made one after the other, which one thread is likely to use in turn, have different places. */
+static inline struct role_memory *role_memory_of(const mproc_queue *queue)
+{
+    return &role_memory[(uintptr_t)queue / sizeof *queue % ROLE_MEMORY];
+}
+
+/* Returns 0 or -ENOMEM. */
 int roles_attach_slowly(mproc_queue *queue, struct member *self, unsigned roles);
 
 /* Makes the calling process a writer or reader, if it is not one. */
 static inline int roles_attach(mproc_queue *queue, struct member *self, unsigned roles)
 {
-    const struct role_memory *memory = &role_memory[(uintptr_t)queue / SEGMENT_BYTES % ROLE_MEMORY];
+    const struct role_memory *memory = role_memory_of(queue);
     if (__builtin_expect(memory->queue == queue &&
                              memory->epoch == atomic_load_explicit(&queue->epoch, memory_order_relaxed) &&
                              memory->process == self->process_id && (memory->roles & roles) == roles,
