@@ -108,7 +108,7 @@ static struct claim *unused(mproc_queue *queue)
     return claim ? claim : new_claim(queue);
 }
 
-struct claim *claims_make(mproc_queue *queue, struct member *self, struct record *record, enum claim_phase phase)
+struct claim *claims_make(mproc_queue *queue, struct member *self, struct record *record)
 {
     struct claim *claim = unused(queue);
     if (!claim)
@@ -117,7 +117,7 @@ struct claim *claims_make(mproc_queue *queue, struct member *self, struct record
     atomic_store_explicit(&claim->number, ++queue->takes, memory_order_relaxed);
     atomic_store_explicit(&claim->taking, queue->takes, memory_order_relaxed);
     atomic_store_explicit(&claim->deliveries, 0, memory_order_relaxed);
-    claim_set_phase(claim, self, phase);
+    claim_set_phase(claim, self, CLAIM_READING);
     return claim;
 }
 
@@ -152,10 +152,10 @@ static void count_returned(mproc_queue *queue)
     atomic_store(&queue->returned_bytes, bytes);
 }
 
-void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self, enum claim_phase phase)
+void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self)
 {
     atomic_store_explicit(&claim->taking, ++queue->takes, memory_order_relaxed);
-    claim_set_phase(claim, self, phase);
+    claim_set_phase(claim, self, CLAIM_READING);
     atomic_fetch_sub(&queue->returned, 1);
     atomic_fetch_sub(&queue->returned_bytes, length_of(claim));
 }

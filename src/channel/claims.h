@@ -33,14 +33,15 @@ struct claim {
     _Atomic uint32_t deliveries;
 };
 
-/* Under get_lock. Makes a claim for the record at `head`; NULL if there is no memory. The caller then moves `head`. */
-struct claim *claims_make(mproc_queue *queue, struct member *self, struct record *record, enum claim_phase phase);
+/* Under get_lock. Makes a claim, CLAIM_READING, for the record at `head`; NULL if there is no memory. The caller then
+ * moves `head`. */
+struct claim *claims_make(mproc_queue *queue, struct member *self, struct record *record);
 
 /* Under get_lock. The returned claim to take first, where queue->returned is not 0. */
 struct claim *claims_first_returned(mproc_queue *queue);
 
-/* Under get_lock. */
-void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self, enum claim_phase phase);
+/* Under get_lock. CLAIM_READING, too. */
+void claims_take_returned(mproc_queue *queue, struct claim *claim, struct member *self);
 
 static inline void claim_set_phase(struct claim *claim, struct member *self, enum claim_phase phase)
 {

@@ -58,7 +58,7 @@ int mproc_connection_open(mproc_connection **connection, int fd)
     return connection ? make(connection, fd) : -EINVAL;
 }
 
-static int make_pair(mproc_connection **first, mproc_connection **second)
+int mproc_pipe(mproc_connection **first, mproc_connection **second)
 {
     int fds[2];
     mproc_connection *one = NULL, *other = NULL;
@@ -83,11 +83,6 @@ static int make_pair(mproc_connection **first, mproc_connection **second)
     return 0;
 }
 
-int mproc_pipe(mproc_connection **first, mproc_connection **second)
-{
-    return make_pair(first, second);
-}
-
 /* What is not to be done fails by the kernel's word, too, in other processes that get the descriptor. */
 static void restrict_to(mproc_connection *handle, bool reads)
 {
@@ -102,7 +97,7 @@ static void restrict_to(mproc_connection *handle, bool reads)
 
 int mproc_pipe_one_way(mproc_connection **reader, mproc_connection **writer)
 {
-    int err = make_pair(reader, writer);
+    int err = mproc_pipe(reader, writer);
     if (err < 0)
         return err;
     restrict_to(*reader, true);

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     SEGMENT_BYTES = 65536,
@@ -167,6 +168,15 @@ static inline struct record *segment_first(struct segment *segment)
 static inline uint64_t record_word(struct record *record)
 {
     return atomic_load_explicit(&record->word, memory_order_acquire);
+}
+
+/* Copying a few bytes is quicker than calling for it. */
+static inline void queue_copy(void *to, const void *from, size_t size)
+{
+    if (size == 8)
+        memcpy(to, from, 8);
+    else if (size != 0)
+        memcpy(to, from, size);
 }
 
 /* Releases a lock so that whoever releases it sees, afterwards, those who announced themselves before. */

@@ -62,6 +62,21 @@ static int joined(mproc_queue *queue)
     return atomic_exchange(&queue->lost_told, lost) == lost ? 0 : MPROC_E_MESSAGES_LOST;
 }
 
+/* 0: it goes on. */
+static int look(mproc_queue *queue, struct member *self, int64_t deadline, bool *done)
+{
+    int over = roles_alive(queue, MPROC_QUEUE_READER) ? 0 : MPROC_E_NO_READERS;
+    int err = queue_lock_get(queue, self->id, deadline);
+    if (err < 0)
+        return err;
+    *done = all_is_done(queue, self);
+    bool returned = atomic_load(&queue->returned) != 0;
+    queue_unlock(&queue->get_lock, self->id);
+    if (returned)
+        waiters_tell(&queue->readers, UINT32_MAX);
+    return *done ? joined(queue) : over;
+}
+
 int mproc_queue_join(mproc_queue *queue, int64_t timeout)
 {
     struct member *self;
@@ -72,21 +87,12 @@ int mproc_queue_join(mproc_queue *queue, int64_t timeout)
         return -EINVAL;
     int64_t deadline = os_deadline(timeout);
     for (;;) {
+        bool done = false;
         uint32_t seen = waiters_announce(&queue->joiners);
-        int over = roles_alive(queue, MPROC_QUEUE_READER) ? 0 : MPROC_E_NO_READERS;
-        int result = queue_lock_get(queue, self->id, deadline);
-        if (result == 0) {
-            bool done = all_is_done(queue, self);
-            bool returned = atomic_load(&queue->returned) != 0;
-            queue_unlock(&queue->get_lock, self->id);
-            if (returned)
-                waiters_tell(&queue->readers, UINT32_MAX);
-            result = done ? joined(queue) : over ? over : deadline == 0 ? -ETIMEDOUT : err;
-            if (done || result < 0) {
-                waiters_withdraw(&queue->joiners, seen);
-                return result;
-            }
-        } else {
+        int result = look(queue, self, deadline, &done);
+        if (!done && result == 0)
+            result = deadline == 0 ? -ETIMEDOUT : err;
+        if (done || result < 0) {
             waiters_withdraw(&queue->joiners, seen);
             return result;
         }

@@ -24,14 +24,13 @@ static inline void move_head(mproc_queue *queue, const struct offer *offer)
 }
 
 /* Under get_lock: takes the offer with a claim. NULL if there is no memory. */
-static struct claim *claim_offer(mproc_queue *queue, struct member *self, const struct offer *offer,
-                                 enum claim_phase phase)
+static struct claim *claim_offer(mproc_queue *queue, struct member *self, const struct offer *offer)
 {
     if (offer->returned) {
-        claims_take_returned(queue, offer->returned, self, phase);
+        claims_take_returned(queue, offer->returned, self);
         return offer->returned;
     }
-    struct claim *claim = claims_make(queue, self, offer->record, phase);
+    struct claim *claim = claims_make(queue, self, offer->record);
     if (claim)
         move_head(queue, offer);
     return claim;
@@ -70,11 +69,14 @@ static int sleep_for_message(mproc_queue *queue, uint32_t seen, int64_t deadline
     return waiters_sleep(&queue->readers, seen, &wait);
 }
 
-/* What came back is for readers; what was lost, joiners wait for. */
-static void tell_recovered(mproc_queue *queue)
+/* Under get_lock. What came back is for readers; what was lost, joiners wait for. */
+static bool recover(mproc_queue *queue, struct member *self)
 {
+    if (!claims_recover(queue, self))
+        return false;
     waiters_tell(&queue->readers, UINT32_MAX);
     waiters_tell(&queue->joiners, UINT32_MAX);
+    return true;
 }
 
 /* How often it is looked whether consumers have died with some of theirs, so that these come before all others: each
@@ -87,18 +89,16 @@ static inline void recover_now_and_then(mproc_queue *queue, struct member *self)
         return;
     if (!claims_are_few(queue) && atomic_load(&queue->got_messages) % RECOVERY_INTERVAL != 0)
         return;
-    if (claims_recover(queue, self))
-        tell_recovered(queue);
+    recover(queue, self);
 }
 
 /* Under get_lock: what ended processes had taken may have come back. */
-static bool find_or_recover(mproc_queue *queue, struct member *self, struct offer *offer, bool *recovered)
+static bool find_or_recover(mproc_queue *queue, struct member *self, struct offer *offer)
 {
     recover_now_and_then(queue, self);
     if (find_offer(queue, offer))
         return true;
-    *recovered = claims_recover(queue, self);
-    return *recovered && find_offer(queue, offer);
+    return !claims_are_few(queue) && recover(queue, self) && find_offer(queue, offer);
 }
 
 /* One who leaves without a message may have had the wake-up that another one needs. */
@@ -112,18 +112,15 @@ static void pass_on(mproc_queue *queue)
 /* Waits until there is a message. Returns 0 with get_lock held. */
 static int begin_waiting(mproc_queue *queue, struct member *self, struct offer *offer, int64_t deadline)
 {
-    bool announced = false, recovered = false;
+    bool announced = false;
     uint32_t seen = 0;
     int over = 0, err = 0;
     for (;;) {
         int result = queue_lock_get(queue, self->id, deadline);
-        if (result == 0 && find_or_recover(queue, self, offer, &recovered))
+        if (result == 0 && find_or_recover(queue, self, offer))
             break;
         if (result == 0)
             queue_unlock(&queue->get_lock, self->id);
-        if (recovered)
-            tell_recovered(queue);
-        recovered = false;
         if (result == 0)
             result = over ? over : err;
         if (result == 0 && !announced) {
@@ -165,12 +162,12 @@ static inline int begin(mproc_queue *queue, struct member *self, struct offer *o
     return begin_waiting(queue, self, offer, os_deadline(timeout));
 }
 
-/* Releases get_lock, after something was taken. */
-static inline void finish(mproc_queue *queue, struct member *self)
+/* Releases get_lock, after so many were taken. */
+static inline void finish(mproc_queue *queue, struct member *self, uint32_t taken)
 {
     queue_unlock(&queue->get_lock, self->id);
     /* Where bytes are counted, room for one message may be room for many, or not for the first that waits. */
-    waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? 1 : UINT32_MAX);
+    waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? taken : UINT32_MAX);
 }
 
 /* The calling thread as one of the queue's readers. */
@@ -184,13 +181,12 @@ int queue_can_get(mproc_queue *queue)
 {
     struct member *self;
     struct offer offer;
-    bool recovered;
     int err = enter(queue, &self);
     if (err < 0)
         return err;
     int over = queue_is_over(queue, self->process_id); /* before the look, so that nothing came in between */
     queue_lock_get_surely(queue, self->id);
-    bool found = find_or_recover(queue, self, &offer, &recovered);
+    bool found = find_or_recover(queue, self, &offer);
     queue_unlock(&queue->get_lock, self->id);
     return found ? 1 : over;
 }
@@ -213,20 +209,12 @@ static void settle_claim(mproc_queue *queue, struct claim *claim, struct member 
         claim_release(queue, claim, self);
 }
 
-static inline void copy_out(void *to, const void *from, size_t size)
-{
-    if (size == 8)
-        memcpy(to, from, 8);
-    else if (size != 0)
-        memcpy(to, from, size);
-}
-
 /* Under get_lock, which it releases: takes the offer with a claim that returns it if this process ends. */
 static struct claim *claim_and_finish(mproc_queue *queue, struct member *self, const struct offer *offer)
 {
-    struct claim *claim = claim_offer(queue, self, offer, CLAIM_READING);
+    struct claim *claim = claim_offer(queue, self, offer);
     if (claim) {
-        finish(queue, self);
+        finish(queue, self, 1);
         return claim;
     }
     queue_unlock(&queue->get_lock, self->id);
@@ -250,7 +238,7 @@ static int take_copy_slowly(mproc_queue *queue, struct member *self, const struc
     struct claim *claim = claim_and_finish(queue, self, offer);
     if (!claim)
         return -ENOMEM;
-    copy_out(buffer, bytes_of(offer->record, offer->word), record_length(offer->word));
+    queue_copy(buffer, bytes_of(offer->record, offer->word), record_length(offer->word));
     settle_claim(queue, claim, self);
     return 0;
 }
@@ -278,9 +266,9 @@ int mproc_queue_get(mproc_queue *queue, void *buffer, size_t capacity, size_t *s
         pass_on(queue);
         err = -EMSGSIZE;
     } else if (__builtin_expect(is_plain(queue, &offer), 1)) {
-        copy_out(buffer, offer.record->data, length);
+        queue_copy(buffer, offer.record->data, length);
         move_head(queue, &offer);
-        finish(queue, self);
+        finish(queue, self, 1);
     } else
         err = take_copy_slowly(queue, self, &offer, buffer);
     if (size && (err == 0 || err == -EMSGSIZE))
@@ -296,7 +284,7 @@ static int take_run(mproc_queue *queue, struct offer *offer, struct iovec *buffe
         size_t length = record_length(offer->word);
         if (!is_plain(queue, offer) || length > buffers[taken].iov_len)
             break;
-        copy_out(buffers[taken].iov_base, offer->record->data, length);
+        queue_copy(buffers[taken].iov_base, offer->record->data, length);
         move_head(queue, offer);
         buffers[taken++].iov_len = length;
     } while (taken < count && find_offer(queue, offer));
@@ -325,8 +313,7 @@ static int take_some(mproc_queue *queue, struct member *self, struct iovec *buff
         return err == 0 ? 1 : err;
     }
     int taken = take_run(queue, &offer, buffers, count);
-    queue_unlock(&queue->get_lock, self->id);
-    waiters_tell(&queue->writers, queue->bytes_most == UINT64_MAX ? (uint32_t)taken : UINT32_MAX);
+    finish(queue, self, (uint32_t)taken);
     return taken;
 }
 
@@ -421,7 +408,7 @@ int mproc_queue_get_block(mproc_queue *queue, void **block, size_t *size, int64_
             claims_return(queue, claim, self);
             return -ENOMEM;
         }
-        copy_out(taken, bytes_of(offer.record, offer.word), length);
+        queue_copy(taken, bytes_of(offer.record, offer.word), length);
         settle_claim(queue, claim, self);
         mproc_disown(taken);
     }

@@ -131,22 +131,13 @@ static inline void publish(mproc_queue *queue, enum record_kind kind, size_t spa
     atomic_store_explicit(&queue->put_messages, put_so_far(&queue->put_messages) + 1, memory_order_relaxed);
 }
 
-/* Copying a few bytes is quicker than calling for it. */
-static inline void copy_in(unsigned char *to, const void *from, size_t size)
-{
-    if (size == 8)
-        memcpy(to, from, 8);
-    else if (size != 0)
-        memcpy(to, from, size);
-}
-
 /* Under put_lock, with room. Returns 0 or -ENOMEM. */
 static inline int append_inline(mproc_queue *queue, const void *data, size_t size)
 {
     size_t space = record_size(size);
     if (__builtin_expect(!segments_have_room(queue, space), 0) && !segments_extend(queue))
         return -ENOMEM;
-    copy_in(queue->tail->data, data, size);
+    queue_copy(queue->tail->data, data, size);
     publish(queue, RECORD_INLINE, space, size);
     return 0;
 }
@@ -162,6 +153,16 @@ static int append_parcel(mproc_queue *queue, struct parcel *parcel, void *block,
     return 0;
 }
 
+/* Releases put_lock, after so many were put: none, if it failed. */
+static inline void finish(mproc_queue *queue, struct member *self, uint32_t put)
+{
+    queue_unlock(&queue->put_lock, self->id);
+    if (put > 0)
+        waiters_tell(&queue->readers, put);
+    else
+        pass_on(queue);
+}
+
 static int put_parcel(mproc_queue *queue, struct member *self, struct parcel *parcel, void *block, size_t size,
                       int64_t timeout)
 {
@@ -169,11 +170,7 @@ static int put_parcel(mproc_queue *queue, struct member *self, struct parcel *pa
     if (err < 0)
         return err;
     err = append_parcel(queue, parcel, block, size);
-    queue_unlock(&queue->put_lock, self->id);
-    if (err == 0)
-        waiters_tell(&queue->readers, 1);
-    else
-        pass_on(queue);
+    finish(queue, self, err == 0);
     return err;
 }
 
@@ -195,11 +192,7 @@ static inline int put_small(mproc_queue *queue, struct member *self, const void 
     if (err < 0)
         return err;
     err = append_inline(queue, data, size);
-    queue_unlock(&queue->put_lock, self->id);
-    if (err == 0)
-        waiters_tell(&queue->readers, 1);
-    else
-        pass_on(queue);
+    finish(queue, self, err == 0);
     return err;
 }
 
@@ -231,11 +224,7 @@ static int put_run(mproc_queue *queue, struct member *self, const struct iovec *
     do
         err = append_inline(queue, messages[put].iov_base, messages[put].iov_len);
     while (err == 0 && ++put < count && messages[put].iov_len <= INLINE_MOST && has_room(queue, messages[put].iov_len));
-    queue_unlock(&queue->put_lock, self->id);
-    if (put > 0)
-        waiters_tell(&queue->readers, (uint32_t)put);
-    else
-        pass_on(queue);
+    finish(queue, self, (uint32_t)put);
     return put > 0 ? put : err;
 }
 

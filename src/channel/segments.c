@@ -1,8 +1,9 @@
 /* The memory that records lie in. SPDX-License-Identifier: MIT
  *
- * Segments form a list from the oldest to the one that is written to; all of that under put_lock. One leaves the list
- * in front, when it is drained: nobody who gets looks at it any more. It is written into `spare` first, so that it is
- * not lost whoever dies; or into `doomed`, with the steps of memory/condemn.h in its lowest bits.
+ * Segments form a list from the oldest to the one that is written to; all of that under put_lock. One leaves the
+ * list when it is drained and no claim names a record in it: nobody who gets looks at it any more. It is written into
+ * `spare` first, so that it is not lost whoever dies; or into `doomed`, with the steps of memory/condemn.h in its
+ * lowest bits.
  */
 #include "channel/segments.h"
 
