@@ -15,19 +15,22 @@
 #define CLOSING (UINT64_C(1) << 31)
 #define IN_USE (UINT64_C(1) << 63)
 #define USE_SHIFT 32
+enum { INDEX_BITS = 20 };
+
+_Static_assert(HANDLES_MOST == 1 << INDEX_BITS, "a handle names its place");
 #define USE_MASK UINT64_C(0x7fffffff)
 
 /* Odd, so that it is not NULL and no address of a struct. */
 static void *encode(unsigned index, uint64_t use)
 {
-    return (void *)(uintptr_t)(use << 16 | (uint64_t)index << 1 | 1);
+    return (void *)(uintptr_t)(use << INDEX_BITS << 1 | (uint64_t)index << 1 | 1);
 }
 
 static struct handle_place *decode(struct handles *handles, void *handle, uint64_t *use)
 {
     uintptr_t value = (uintptr_t)handle;
-    unsigned index = (unsigned)(value >> 1 & 0x7fff);
-    *use = value >> 16;
+    unsigned index = (unsigned)(value >> 1 & ((1 << INDEX_BITS) - 1));
+    *use = value >> INDEX_BITS >> 1;
     return (value & 1) && index < handles->count ? &handles->places[index] : NULL;
 }
 
@@ -51,7 +54,9 @@ static void raise_used_end(struct handles *handles, unsigned end)
 
 void *handles_create(struct handles *handles, void *object)
 {
-    for (unsigned i = 0; i < handles->count; i++) {
+    unsigned from = atomic_load_explicit(&handles->search_from, memory_order_relaxed);
+    for (unsigned tried = 0; tried < handles->count; tried++) {
+        unsigned i = (from + tried) % handles->count;
         struct handle_place *place = &handles->places[i];
         uint64_t seen = atomic_load(&place->word);
         if (seen & (IN_USE | CLOSING))
@@ -61,6 +66,7 @@ void *handles_create(struct handles *handles, void *object)
         if (!atomic_compare_exchange_strong(&place->word, &seen, use << USE_SHIFT | CLOSING))
             continue;
         raise_used_end(handles, i + 1);
+        atomic_store_explicit(&handles->search_from, (i + 1) % handles->count, memory_order_relaxed);
         place->object = object;
         place->owner = member_process_stamp();
         atomic_store(&place->word, IN_USE | use << USE_SHIFT);
@@ -128,6 +134,11 @@ int handles_close(struct handles *handles, void *handle, void **object, void (*b
     }
     *object = closing;
     atomic_store(&place->word, use << USE_SHIFT);
+    /* Low places first, so that a table of many does not spread over more memory than it needs. */
+    unsigned from = atomic_load_explicit(&handles->search_from, memory_order_relaxed);
+    unsigned index = (unsigned)(place - handles->places);
+    if (index < from)
+        atomic_store_explicit(&handles->search_from, index, memory_order_relaxed);
     return 0;
 }
 

@@ -17,12 +17,15 @@ struct handle_place {
     void *object;          /* ... both set by the creator before the place is in use */
 };
 
-/* At most 32767 places. */
+/* At most HANDLES_MOST places. */
+enum { HANDLES_MOST = 1 << 20 };
+
 struct handles {
     struct handle_place *places;
     unsigned count;
-    bool inherited;            /* a forked child may use its parent's, once handles_adopt was called there */
-    _Atomic unsigned used_end; /* no place from here on was ever used */
+    bool inherited;               /* a forked child may use its parent's, once handles_adopt was called there */
+    _Atomic unsigned used_end;    /* no place from here on was ever used */
+    _Atomic unsigned search_from; /* derived: where to look for a free place first */
 };
 
 /* A handle for an object of the calling process; NULL if the table is full. */
