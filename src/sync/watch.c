@@ -3,6 +3,7 @@
 
 #include "memory/member.h"
 #include "memory/region.h"
+#include "os/file.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -15,9 +16,9 @@ int watch_open(struct watch_name *name)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     socklen_t length = sizeof address;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = os_fd_above_standard(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd < 0)
-        return -errno;
+        return fd == -1 ? -errno : fd;
     /* No name: the kernel makes one up. */
     if (bind(fd, (struct sockaddr *)&address, sizeof address.sun_family) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &length) != 0 ||

@@ -64,7 +64,7 @@ static int timer_open(void)
         .it_interval = { .tv_nsec = WAIT_SLICE },
         .it_value = { .tv_sec = next / 1000000000, .tv_nsec = next % 1000000000 },
     };
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    int fd = os_fd_above_standard(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (fd >= 0)
         timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
     return fd < 0 ? -errno : fd;
@@ -86,7 +86,7 @@ static int open_descriptors(struct watcher *watcher)
     watcher->timer = timer_open();
     if (watcher->timer < 0)
         return watcher->timer;
-    watcher->descriptor = epoll_create1(EPOLL_CLOEXEC);
+    watcher->descriptor = os_fd_above_standard(epoll_create1(EPOLL_CLOEXEC));
     err = watcher->descriptor < 0 ? -errno : add(watcher, watcher->socket);
     return err < 0 ? err : add(watcher, watcher->timer);
 }
