@@ -2,6 +2,8 @@
 #include <mproc/error.h>
 
 #include <errno.h>
+#include <stddef.h>
+#include <string.h>
 
 static const struct {
     int code;
@@ -71,6 +73,11 @@ const char *mproc_strerror(int code)
     for (int i = 0; i < ERRNO_CODES; i++)
         if (code == -errno_codes[i].number)
             return errno_codes[i].text;
+#ifdef __GLIBC__
+    const char *text = code < 0 && code > -4096 ? strerrordesc_np(-code) : NULL;
+    if (text)
+        return text;
+#endif
     return "unknown error code";
 }
 
