@@ -18,17 +18,22 @@
 #ifndef MPROC_H
 #define MPROC_H
 
+#include <mproc/bytes.h>
 #include <mproc/connection.h>
 #include <mproc/cpu.h>
 #include <mproc/error.h>
 #include <mproc/fork.h>
+#include <mproc/future.h>
+#include <mproc/imap.h>
 #include <mproc/init.h>
 #include <mproc/memory.h>
 #include <mproc/outcome.h>
 #include <mproc/pool.h>
 #include <mproc/process.h>
+#include <mproc/progress.h>
 #include <mproc/queue.h>
 #include <mproc/shared_memory.h>
+#include <mproc/statistics.h>
 #include <mproc/sync.h>
 #include <mproc/task.h>
 #include <mproc/time.h>

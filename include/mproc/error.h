@@ -25,7 +25,7 @@
     X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
       "the process has other threads, and forking it is unsafe: call mproc_init and open pools before starting "       \
       "threads, "                                                                                                      \
-      "or use .backend = MPROC_THREADS, or .method = MPROC_FORKSERVER for a process, or accept the risk with "         \
+      "or use .backend = MPROC_THREADS, or .method = MPROC_FORKSERVER, or accept the risk with "                       \
       ".fork_with_threads = true")                                                                                     \
     X(MPROC_E_FORKED, -4102,                                                                                           \
       "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
@@ -80,7 +80,11 @@
       "to have such messages delivered again")                                                                         \
     X(MPROC_E_END_OF_STREAM, -4124, "the other side has closed the connection, or has ended")                          \
     X(MPROC_E_STREAM_BROKEN, -4125,                                                                                    \
-      "the stream broke off in the midst of a message, so that the connection is of no more use: close it")
+      "the stream broke off in the midst of a message, so that the connection is of no more use: close it")            \
+    X(MPROC_E_WORKERS_FAIL, -4126,                                                                                     \
+      "too many workers in a row ended before they were ready: look at the pool's initializer, then close the pool "   \
+      "and open a new one")                                                                                            \
+    X(MPROC_E_JOBLOG, -4127, "the job log is not one, or is of another task: name another file, or remove it")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

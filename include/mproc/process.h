@@ -248,8 +248,9 @@ MPROC_API int mproc_process_stop(mproc_process *process, int64_t ask, int64_t te
  * MPROC_E_CLOSED, MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_process_close(mproc_process *process);
 
-/** True in a process that has been asked to stop (mproc_process_stop). For long loops: a load of one word. Since 0.1.
- */
+/** True in a process that has been asked to stop (mproc_process_stop); and in a pool's task that is to stop because it
+ * ran longer than its .timeout, its call was cancelled, or its pool terminated. For long loops: a load or two, and with
+ * a timeout a look at the clock. Since 0.1. */
 MPROC_API bool mproc_stop_requested(void);
 
 /** Waits until this process is asked to stop.

@@ -60,7 +60,8 @@ MPROC_API int mproc_task_register(struct mproc_task *task);
  * Since 0.1. */
 MPROC_API void mproc_task_unregister(struct mproc_task *task);
 
-/** Sets the message of the task that is running, and returns code, so that a task can end with one line:
+/** mproc_task_fail(code, format, ...) sets the message of the task that is running, and the place in the source, and
+ * returns code, so that a task can end with one line:
  *
  *     return mproc_task_fail(errno, "cannot open %s: %s", path, strerror(errno));
  *
@@ -69,7 +70,25 @@ MPROC_API void mproc_task_unregister(struct mproc_task *task);
  *
  * Called outside a task (the function was called directly, or from a thread that the task started) it only returns
  * code. Does not block; may be called from any thread, not in a signal handler. Never fails. Since 0.1. */
-MPROC_API int mproc_task_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define mproc_task_fail(...) mproc_task_fail_at(__FILE__, __LINE__, __VA_ARGS__)
+
+/** The plain function under mproc_task_fail. `file` is copied; NULL: no place. Since 0.1. */
+MPROC_API int mproc_task_fail_at(const char *file, int line, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/** Number of the worker that runs the calling task, from 0 on; 0 in line; -1 outside tasks. Does not block; may be
+ * called anywhere. Since 0.1. */
+MPROC_API int mproc_worker_index(void);
+
+/** What the pool's initializer has filled in this worker (mproc_pool_open, .initializer); NULL outside tasks and
+ * without an initializer. It is the worker's: nobody else uses it. (With MPROC_SERIAL it is the pool's; threads that
+ * call at the same time share it.) A call that a task makes in line has the task's. Does not block; may be called
+ * anywhere. Since 0.1. */
+MPROC_API void *mproc_worker_state(void);
+
+/** How often the item that the calling task works on was started, with this time: 1, or more with .retries. 0 outside
+ * tasks. Does not block; may be called anywhere. Since 0.1. */
+MPROC_API int mproc_task_attempt(void);
 
 MPROC_END_DECLARATIONS
 

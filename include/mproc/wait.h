@@ -26,6 +26,7 @@ enum mproc_waitable_kind {
     MPROC_WAITABLE_PROCESS,    /**< ready when the process has ended */
     MPROC_WAITABLE_EVENT,      /**< ready when the event is set */
     MPROC_WAITABLE_FD,         /**< ready as poll(2) says */
+    MPROC_WAITABLE_FUTURE,     /**< ready when the call has ended, and mproc_future_wait would return at once */
 };
 
 /** Something to wait for. */
@@ -36,6 +37,7 @@ struct mproc_waitable {
         mproc_connection *connection;
         mproc_process *process;
         mproc_event *event;
+        struct mproc_future *future; /* mproc/future.h */
         int fd;
     };
     short events; /**< MPROC_WAITABLE_FD: what to poll for: POLLIN, POLLOUT, ... */
@@ -53,6 +55,7 @@ struct mproc_waitable {
 #define MPROC_WAIT_PROCESS(process_) ((struct mproc_waitable) { .kind = MPROC_WAITABLE_PROCESS, .process = (process_) })
 #define MPROC_WAIT_EVENT(event_) ((struct mproc_waitable) { .kind = MPROC_WAITABLE_EVENT, .event = (event_) })
 #define MPROC_WAIT_FD(fd_, events_) ((struct mproc_waitable) { .kind = MPROC_WAITABLE_FD, .fd = (fd_), .events = (events_) })
+#define MPROC_WAIT_FUTURE(future_) ((struct mproc_waitable) { .kind = MPROC_WAITABLE_FUTURE, .future = (future_) })
 /* clang-format on */
 #endif
 

@@ -6,6 +6,7 @@
  */
 #include "channel/connection.h"
 #include "channel/queue_watch.h"
+#include "channel/wait_hooks.h"
 #include "os/clock.h"
 #include "sync/event.h"
 #include "sync/watch.h"
@@ -19,6 +20,13 @@
 #include <unistd.h>
 
 enum { FEW = 16 };
+
+static const struct wait_hooks *futures;
+
+void wait_for_futures_by(const struct wait_hooks *hooks)
+{
+    futures = hooks;
+}
 
 /* The entry by which the caller is told of news; NULL: it is polled. */
 struct watched {
@@ -36,7 +44,7 @@ struct waiting {
 
 static bool is_known(enum mproc_waitable_kind kind)
 {
-    return kind >= MPROC_WAITABLE_NONE && kind <= MPROC_WAITABLE_FD;
+    return kind >= MPROC_WAITABLE_NONE && kind <= MPROC_WAITABLE_FUTURE;
 }
 
 /* What is in the heap: 1, 0 or a negative error. */
@@ -47,6 +55,7 @@ static int look(const struct mproc_waitable *waitable)
     case MPROC_WAITABLE_QUEUE_ROOM: return queue_can_put(waitable->queue);
     case MPROC_WAITABLE_EVENT: return waitable->event ? mproc_event_is_set(waitable->event) : -EINVAL;
     case MPROC_WAITABLE_CONNECTION: return connection_has_kept(waitable->connection);
+    case MPROC_WAITABLE_FUTURE: return futures ? futures->look(waitable->future) : -EINVAL;
     default: return 0;
     }
 }
@@ -122,6 +131,7 @@ static const void *object_of(const struct mproc_waitable *waitable, _Atomic uint
     case MPROC_WAITABLE_QUEUE: waiters = &waitable->queue->readers; break;
     case MPROC_WAITABLE_QUEUE_ROOM: waiters = &waitable->queue->writers; break;
     case MPROC_WAITABLE_EVENT: *watched = event_watched(waitable->event); return waitable->event;
+    case MPROC_WAITABLE_FUTURE: return futures->object(waitable->future, watched);
     default: return NULL;
     }
     *watched = &waiters->watched;

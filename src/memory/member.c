@@ -137,6 +137,7 @@ static void fill(struct member *self, uint32_t place, _Atomic uint64_t *guard)
     uint64_t use = atomic_fetch_add(&self->use, 1) + 1;
     memset(self->cache, 0, sizeof self->cache);
     self->spans = self->fresh_spans = 0;
+    atomic_store(&self->workers, 0);
     atomic_store(&self->publishing, 0);
     atomic_store(&self->pid, (int)getpid());
     self->id = member_make_id(place, use);
@@ -235,6 +236,23 @@ bool member_process_is_alive(member_id process_id)
 bool member_process_is_kept(member_id process_id)
 {
     return has_living(process_id, true);
+}
+
+uint32_t member_add_workers(int32_t more)
+{
+    struct region *region = region_existing();
+    struct member *self = member_self();
+    uint32_t sum = 0;
+    if (!self)
+        return 0;
+    atomic_fetch_add(&member_at(member_place(self->process_id))->workers, (uint32_t)more);
+    for (uint32_t i = 1; i < atomic_load(&region->members_used); i++) {
+        struct member *member = member_at(i);
+        uint32_t workers = atomic_load(&member->workers);
+        if (workers > 0 && member_process_is_alive(member_make_id(i, atomic_load(&member->use))))
+            sum += workers;
+    }
+    return sum;
 }
 
 bool member_lodge(member_id process_id)

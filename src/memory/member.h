@@ -40,6 +40,7 @@ struct member {
     _Atomic uint32_t verdict;  /* memory/sweep.c */
     _Atomic uint64_t judged;   /* the use that the verdict is about */
     _Atomic int pid;
+    _Atomic uint32_t workers;      /* of the process's pools, in the place that stands for it; kept by src/pool */
     _Atomic uint64_t round;        /* sync/barrier.c: how the round ended that the thread waits for */
     _Atomic uintptr_t publishing;  /* a block that is about to be published, with the last 4 bits of `use` ... */
     _Atomic(void *) publishing_at; /* ... by a store of its address there; see mproc_publish */
@@ -117,6 +118,10 @@ _Atomic uint32_t *member_life_word(member_id id, uint32_t *seen);
 pid_t member_pid(member_id id);
 
 struct member *member_at(uint32_t place);
+
+/* Adds to the number of workers that this process's pools have; returns those of all processes of the family that live.
+ */
+uint32_t member_add_workers(int32_t more);
 
 /* Keeps what another process owns from being swept as long as the calling thread lives: for a process that works in
  * that memory. False if there is no place, or if that process has ended already and nobody else lodges there. To be

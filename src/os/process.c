@@ -83,12 +83,17 @@ void os_signals_restore(const sigset_t *saved)
 
 /* In the kernel's own layout, whatever that is here, all zeroes is SIG_DFL. libc's wrapper takes longer than the call.
  * Between the standard signals and SIGRTMIN lie libc's own, which it needs. */
-void os_signals_reset(void)
+void os_signals_reset_but(int except)
 {
     static const long zeroes[32];
     for (int signal = 1; signal < NSIG; signal++)
-        if (signal < FIRST_REALTIME || signal >= SIGRTMIN)
+        if (signal != except && (signal < FIRST_REALTIME || signal >= SIGRTMIN))
             syscall(SYS_rt_sigaction, signal, zeroes, NULL, NSIG / 8);
+}
+
+void os_signals_reset(void)
+{
+    os_signals_reset_but(0);
 }
 
 void os_signals_unblock(void)

@@ -40,6 +40,7 @@ void os_signals_restore(const sigset_t *saved);
 
 /* Default disposition for every signal, as after exec with nothing ignored. */
 void os_signals_reset(void);
+void os_signals_reset_but(int except);
 
 /* Empties the mask. */
 void os_signals_unblock(void);

@@ -1,4 +1,10 @@
-/* What runs a pool's workers. SPDX-License-Identifier: MIT */
+/* What runs a pool's items. SPDX-License-Identifier: MIT
+ *
+ * The calls (src/pool/map.c, future.c, imap.c) know jobs, and this interface; a backend brings who claims their items
+ * and ends them. It need not share its memory with the caller, nor even be on its machine: one process that claims
+ * items of the jobs on the board (pool/board.h, pool/job.h), has them done wherever it likes, and ends them with their
+ * results, is a worker like any other. It then says so by `shares_heap`, and gets bytes instead of addresses.
+ */
 #ifndef POOL_BACKEND_H
 #define POOL_BACKEND_H
 
@@ -8,20 +14,25 @@
 struct pool;
 
 struct backend {
-    /* Workers do not see the caller's memory, and can be killed. */
+    /* Workers do not see the caller's memory, but for the shared heap, and can be killed. */
     bool separate_memory;
+    /* Workers see the shared heap, so that what lies there need not be copied. */
+    bool shares_heap;
     /* Starts the workers: fills pool->shared. Returns 0 or an error code, with nothing left behind. */
     int (*start)(struct pool *pool, const struct mproc_pool_open_arguments *arguments);
-    /* Ends the workers, with no map in progress, and frees pool->shared. Returns 0 or an error code to pass on. */
+    /* Ends the workers, with no call in progress; pool->shared stays. Returns 0 or an error code to pass on. */
     int (*stop)(struct pool *pool);
-    /* Ends the workers at once, so that maps in progress break off. Those are still using the pool: stop comes later.
-     */
+    /* Ends the workers at once, or, where that cannot be, as soon as their items have ended. Afterwards nobody writes
+     * to a job any more. stop comes later. */
     void (*break_off)(struct pool *pool);
-    /* After a map was woken because the supervisor is gone: returns once no worker can write any more, or false if that
-     * cannot be said. */
+    /* True if the pool broke: its workers have ended, and nobody starts new ones. */
+    bool (*has_broken)(const struct pool *pool);
+    /* After that: returns once no worker can write any more, or false if that cannot be said. */
     bool (*workers_gone)(struct pool *pool);
+    /* The number of workers that are wanted may have changed, or an item is to be stopped. */
+    void (*look)(struct pool *pool);
     /* Memory that the workers see. */
-    void *(*allocate)(size_t size, bool present);
+    void *(*allocate)(size_t size);
     void (*free)(void *block);
 };
 

@@ -13,9 +13,9 @@
  * one closes its own again. In a forked child the handle is the parent's, which handle_acquire tells. */
 static _Atomic(mproc_pool *) the_handle;
 
-static void terminate_at_exit(void)
+static void end_at_exit(void)
 {
-    mproc_pool_terminate(atomic_load(&the_handle)); /* refused in a forked child, as it should be */
+    pool_end_with_program(atomic_load(&the_handle)); /* refused in a forked child, as it should be */
 }
 
 static int open_default(mproc_pool *stale, struct mproc_error *error)
@@ -28,7 +28,7 @@ static int open_default(mproc_pool *stale, struct mproc_error *error)
     if (!atomic_compare_exchange_strong(&the_handle, &stale, handle))
         mproc_pool_close(handle);
     if (!atomic_flag_test_and_set(&registered))
-        atexit(terminate_at_exit);
+        atexit(end_at_exit);
     return 0;
 }
 

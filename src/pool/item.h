@@ -1,16 +1,44 @@
-/* Running one item. SPDX-License-Identifier: MIT */
+/* Running items. SPDX-License-Identifier: MIT */
 #ifndef POOL_ITEM_H
 #define POOL_ITEM_H
 
+#include "pool/shared.h"
 #include "process/task_context.h"
 
 #include <stdbool.h>
 
-/* Marks the calling thread as running tasks of a pool, until item_leave. */
-void item_enter(struct task_context *context, const void *pool);
-void item_leave(struct task_context *context);
+/* Of one who runs items: a worker, or a caller in line. */
+struct runner {
+    struct task_context context;        /* first: is_stopped gets it */
+    struct pool_shared *pool;           /* NULL: in line */
+    const _Atomic uint32_t *terminated; /* in line: not 0 when the pool is being terminated; may be NULL */
+    struct worker_slot *slot;
+    const struct job *job;
+    int (*call)(const void *input, void *output); /* the job's task */
+    pid_t pid;
+    uint64_t number;     /* of the watched item, for the slot's `stop` */
+    struct member *self; /* NULL: a forked child may go on */
+    int64_t cpu_started;
+    uint32_t retried; /* attempts that were, so far */
+};
 
-/* Writes the outcome of a task that returned code, not 0, in this thread. */
-void item_write_failure(const struct task_context *context, int code, struct mproc_outcome *outcome);
+/* Marks the calling thread as running tasks of a pool, of which others have that handle, until runner_leave. */
+void runner_enter(struct runner *runner, const void *pool, const void *handle);
+void runner_leave(struct runner *runner);
+
+/* For a runner's context. */
+bool runner_is_stopped(const struct task_context *context);
+
+/* Runs an item of a claim to its end, with retries after a failure. */
+void item_run(struct runner *runner, struct job *job, uint32_t item);
+
+/* The same for a job whose items are watched. Returns the nanoseconds that it took. */
+int64_t item_run_watched(struct runner *runner, struct job *job, uint32_t item);
+
+/* Frees what an item's result points to, if it is of type struct mproc_bytes. For who has the item. */
+void item_drop_result(const struct job *job, uint32_t item);
+
+/* What is known of an item that has ended, with that status. */
+struct mproc_outcome item_outcome(const struct job *job, uint32_t item, enum mproc_outcome_kind kind);
 
 #endif

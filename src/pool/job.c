@@ -1,11 +1,21 @@
-/* Taking items, counting them, ending a job. SPDX-License-Identifier: MIT */
+/* Taking items, ending them, counting them. SPDX-License-Identifier: MIT */
 #include "pool/job.h"
 
-#include <limits.h>
+#include "os/sanitizer.h"
 
-size_t job_size(unsigned workers)
+#include <string.h>
+
+enum { WORD_ITEMS = 8 };
+
+size_t job_status_size(size_t n)
 {
-    return sizeof(struct job) + workers * sizeof(struct job_tally);
+    return (n + WORD_ITEMS - 1) / WORD_ITEMS * WORD_ITEMS;
+}
+
+void job_reset_status(struct job *job)
+{
+    memset((void *)job->status, ITEM_PENDING, job->n);
+    memset((char *)job->status + job->n, item_status(MPROC_SKIPPED), job_status_size(job->n) - job->n);
 }
 
 /* The tail is split finely, so that no worker is left with a long claim when the others have run out. */
@@ -27,7 +37,7 @@ static bool claim_from(struct job *job, _Atomic uint64_t *source, struct worker_
         if (count > left.end - left.next)
             count = left.end - left.next;
         *claim = (struct claim) { left.next, count, job->index, CLAIM_INTENT };
-        /* Release: done_before and running are set. */
+        /* Release: `running` is set. */
         atomic_store_explicit(&worker->claim, claim_pack(*claim), memory_order_release);
         struct range rest = { left.next + count, left.end };
         /* Release: whoever sees the moved source sees the intent. Acquire: on a range that was given back, see what the
@@ -50,38 +60,99 @@ bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, ui
     return false;
 }
 
-void job_settle(struct worker_slot *worker, struct job_tally *tally, uint32_t ended)
+uint64_t job_count_waiting(const struct job *job)
 {
-    uint64_t done = atomic_load_explicit(&worker->done_before, memory_order_relaxed) + ended;
-    /* Release: who counts these items as ended sees their results. Then the claim goes, and no earlier: a death in
-     * between has the supervisor compute the same sum again. */
-    atomic_store_explicit(&tally->done, done, memory_order_release);
-    atomic_store_explicit(&worker->claim, 0, memory_order_release);
-    /* Only now, with no claim to go with it, whatever the compiler thinks. */
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&worker->done_before, done, memory_order_relaxed);
+    uint64_t count = 0;
+    for (int i = 0; i < JOB_SOURCES; i++) {
+        struct range left = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
+        count += left.next < left.end ? left.end - left.next : 0;
+    }
+    return count;
 }
 
-bool job_is_done(const struct job *job, unsigned workers)
+bool job_has_waiting(const struct job *job)
 {
-    uint64_t done = 0;
-    for (unsigned i = 0; i < workers; i++)
-        done += atomic_load_explicit(&job->tallies[i].done, memory_order_seq_cst);
-    return done == job->n;
+    for (int i = 0; i < JOB_SOURCES; i++) {
+        struct range left = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
+        if (left.next < left.end)
+            return true;
+    }
+    return false;
 }
 
-struct range job_cancel(struct job *job)
+void job_end_item(struct job *job, uint32_t item, enum mproc_outcome_kind kind)
 {
-    atomic_store_explicit(&job->cancelled, 1, memory_order_relaxed);
-    struct range left = range_unpack(atomic_exchange(&job->sources[0], 0));
-    for (int i = 1; i < JOB_SOURCES; i++)
-        atomic_exchange(&job->sources[i], 0);
-    return left;
+    if (kind != MPROC_OK)
+        atomic_store_explicit(&job->any_unsuccessful, 1, memory_order_relaxed);
+    /* Release: result, outcome and record come before it. */
+    atomic_store_explicit(&job->status[item], item_status(kind), memory_order_release);
 }
 
-void job_announce(struct job_slot *slot)
+/* Acquire: the results come with the statuses. */
+#if OS_THREAD_SANITIZER
+/* It does not see that a load of eight comes after the stores of each. */
+static bool eight_have_ended(const struct job *job, uint32_t first)
 {
-    uint32_t before = atomic_fetch_or_explicit(&slot->waiting.word, JOB_OVER, memory_order_seq_cst);
-    if (before & FUTEX_WAITERS)
-        os_futex_wake(&slot->waiting.word, INT_MAX);
+    for (uint32_t item = first; item < first + WORD_ITEMS; item++)
+        if (job_item_is_pending(job, item))
+            return false;
+    return true;
+}
+#else
+static bool eight_have_ended(const struct job *job, uint32_t first)
+{
+    uint64_t word = atomic_load_explicit((_Atomic uint64_t *)(void *)&job->status[first], memory_order_acquire);
+    return ((word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080)) == 0;
+}
+#endif
+
+bool job_is_done(struct job *job)
+{
+    uint32_t begin = atomic_load_explicit(&job->ended_up_to, memory_order_acquire), item = begin;
+    while (item < job->n && item % WORD_ITEMS == 0 && eight_have_ended(job, item))
+        item += WORD_ITEMS;
+    if (item >= job->n)
+        item = job->n;
+    if (item > begin)
+        atomic_store_explicit(&job->ended_up_to, item, memory_order_release);
+    return item == job->n;
+}
+
+void job_cancel_items(struct job *job, uint32_t first, uint32_t end)
+{
+    for (uint32_t item = first; item < end; item++)
+        if (job_item_is_pending(job, item))
+            job_end_item(job, item, MPROC_CANCELLED);
+}
+
+static void cancel_range(struct job *job, _Atomic uint64_t *source)
+{
+    struct range left = range_unpack(atomic_exchange(source, 0));
+    job_cancel_items(job, left.next, left.end);
+}
+
+void job_cancel(struct job *job)
+{
+    uint32_t none = CANCEL_NONE;
+    if (!atomic_compare_exchange_strong(&job->cancelled, &none, CANCEL_BEGUN))
+        return;
+    job_cancel_again(job);
+    atomic_store(&job->cancelled, CANCEL_DONE);
+}
+
+void job_cancel_again(struct job *job)
+{
+    for (int i = 0; i < JOB_SOURCES; i++)
+        cancel_range(job, &job->sources[i]);
+}
+
+void job_count(const struct job *job, uint64_t *ended, uint64_t *unsuccessful)
+{
+    *ended = *unsuccessful = 0;
+    for (uint32_t item = 0; item < job->n; item++) {
+        uint8_t status = atomic_load_explicit(&job->status[item], memory_order_relaxed);
+        *ended += status != ITEM_PENDING;
+        *unsuccessful +=
+            status != ITEM_PENDING && status != item_status(MPROC_OK) && status != item_status(MPROC_SKIPPED);
+    }
 }

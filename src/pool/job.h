@@ -1,4 +1,4 @@
-/* A job: what the workers see of one map. SPDX-License-Identifier: MIT */
+/* A job: what the workers see of one call. SPDX-License-Identifier: MIT */
 #ifndef POOL_JOB_H
 #define POOL_JOB_H
 
@@ -6,24 +6,54 @@
 
 #include <stdbool.h>
 
-/* Bytes of a struct job for so many workers. */
-size_t job_size(unsigned workers);
+/* Bytes of the statuses of so many items. */
+size_t job_status_size(size_t n);
+
+/* Makes all items waiting. Before the job is active. */
+void job_reset_status(struct job *job);
 
 /* Takes at least one and at most `most` items from the job's sources for a worker; fewer when little is left, so that
- * the others get some too. Returns false if there are none to take. Lock-free. */
+ * the others get some too. `workers`: how many there are about. Returns false if there are none to take. Lock-free. */
 bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, uint32_t most, struct claim *claim);
 
-/* Ends a worker's claim: adds the number of items that have ended to its tally. */
-void job_settle(struct worker_slot *worker, struct job_tally *tally, uint32_t ended);
+/* True if there are items to take. */
+bool job_has_waiting(const struct job *job);
 
-/* True if all items have ended. Any process that can see the job may ask. */
-bool job_is_done(const struct job *job, unsigned workers);
+/* How many. */
+uint64_t job_count_waiting(const struct job *job);
 
-/* Empties the sources, so that no more items start; returns what was left in the first. */
-struct range job_cancel(struct job *job);
+/* Ends an item that the caller has. Its outcome and record are written. */
+void job_end_item(struct job *job, uint32_t item, enum mproc_outcome_kind kind);
 
-/* Says that the job is over, and wakes the caller that waits for it. A worker that dies between the two leaves the
- * waking to the supervisor (announce_again in recovery.c), the supervisor leaves it to the kernel. */
-void job_announce(struct job_slot *slot);
+static inline bool job_item_is_pending(const struct job *job, uint32_t item)
+{
+    return atomic_load_explicit(&job->status[item], memory_order_acquire) == ITEM_PENDING;
+}
+
+static inline bool job_is_cancelled(const struct job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) != CANCEL_NONE;
+}
+
+static inline bool job_is_over(const struct job *job)
+{
+    return atomic_load_explicit(&job->over, memory_order_acquire) != 0;
+}
+
+/* True if all items have ended. Who has just ended some looks, after a sequentially consistent fence. */
+bool job_is_done(struct job *job);
+
+/* Ends what no worker has taken, as MPROC_CANCELLED. Workers that have taken some do the same with what they have not
+ * started. */
+void job_cancel(struct job *job);
+
+/* Ends items that the caller has, and that have not ended. */
+void job_cancel_items(struct job *job, uint32_t first, uint32_t end);
+
+/* In the supervisor, which may have filled a source while it was being cancelled: the same once more. */
+void job_cancel_again(struct job *job);
+
+/* How many items have ended, and how many of them did not succeed. */
+void job_count(const struct job *job, uint64_t *ended, uint64_t *unsuccessful);
 
 #endif

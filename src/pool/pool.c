@@ -1,78 +1,65 @@
-/* Opening and closing pools; their jobs' places. SPDX-License-Identifier: MIT */
+/* Opening and closing pools. SPDX-License-Identifier: MIT */
 #include "pool/pool.h"
 
 #include "base/report.h"
+#include "memory/member.h"
 #include "os/clock.h"
 #include "os/cpu.h"
+#include "os/process.h"
+#include "pool/board.h"
+#include "pool/default_pool.h"
+#include "pool/future.h"
 #include "pool/handle.h"
+#include "pool/in_line.h"
+#include "pool/item.h"
+#include "pool/job.h"
+#include "pool/options.h"
+#include "pool/trace.h"
 #include "process/registry.h"
 #include "process/task_context.h"
+#include "sync/watcher.h"
 
 #include <errno.h>
 #include <mproc/error.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static int find_backend(enum mproc_backend name, const struct backend **backend)
+static struct pool *make(const struct mproc_pool_open_arguments *arguments)
 {
-    switch (name) {
-    case MPROC_PROCESSES: *backend = &backend_processes; return 0;
-    case MPROC_THREADS: *backend = &backend_threads; return 0;
-    case MPROC_SERIAL: *backend = NULL; return 0;
-    }
-    return -EINVAL;
-}
-
-static int check(const struct mproc_pool_open_arguments *arguments)
-{
-    const struct backend *backend;
-    if (find_backend(arguments->backend, &backend) != 0)
-        return report(arguments->error, -EINVAL, "mproc_pool_open: there is no backend %d", (int)arguments->backend);
-    if (arguments->workers < 0 || arguments->workers > MPROC_WORKERS_MAX)
-        return report(arguments->error, -EINVAL, "mproc_pool_open: %d workers, but 1 to %d are possible",
-                      arguments->workers, MPROC_WORKERS_MAX);
-    const struct mproc_task *other, *task = registry_find_duplicate(&other);
-    if (task)
-        return registry_report_duplicate(arguments->error, task, other);
-    return 0;
-}
-
-void pool_format_shared(struct pool_shared *shared, unsigned workers)
-{
-    memset(shared, 0, pool_shared_size(workers));
-    shared->workers = workers;
-    shared->spin = os_cpu_count() > 1 ? POOL_SPIN : 0;
-}
-
-static void initialise_jobs(struct pool *pool)
-{
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->job_freed, NULL);
-}
-
-int pool_create(struct pool **result, const struct mproc_pool_open_arguments *arguments)
-{
-    int err = check(arguments);
-    if (err)
-        return err;
     struct pool *pool = calloc(1, sizeof *pool);
     if (!pool)
-        return report(arguments->error, -ENOMEM, "mproc_pool_open");
-    find_backend(arguments->backend, &pool->backend);
-    pool->workers = (unsigned)(arguments->workers ? arguments->workers : os_cpu_count());
-    if (pool->workers > MPROC_WORKERS_MAX)
-        pool->workers = MPROC_WORKERS_MAX;
+        return NULL;
+    options_find_backend(arguments->backend, &pool->backend);
     pool->registered = registry_order();
-    initialise_jobs(pool);
-    if (pool->backend)
-        err = pool->backend->start(pool, arguments);
-    if (err) {
-        free(pool);
-        return report(arguments->error, err, "mproc_pool_open");
-    }
-    *result = pool;
-    return 0;
+    pool->backlog = (unsigned)arguments->backlog;
+    pthread_mutex_init(&pool->lock, NULL);
+    return pool;
+}
+
+static void discard(struct pool *pool)
+{
+    trace_close(pool->trace);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+/* The backend may have said more of an error than its code. */
+static int begin(struct pool *pool, const struct mproc_pool_open_arguments *arguments)
+{
+    struct mproc_error detail = { .code = 0 };
+    struct mproc_pool_open_arguments with_detail = *arguments;
+    with_detail.error = &detail;
+    int err = arguments->trace ? trace_open(&pool->trace, arguments->trace, arguments->name) : 0;
+    if (err)
+        return report(arguments->error, err, "mproc_pool_open: the trace '%s'", arguments->trace);
+    err = pool->backend ? pool->backend->start(pool, &with_detail) : in_line_open(pool, &with_detail);
+    if (err && detail.code == err && arguments->error)
+        *arguments->error = detail;
+    else if (err)
+        report(arguments->error, err, "mproc_pool_open");
+    if (!err && pool->shared)
+        member_add_workers(arguments->workers);
+    return err;
 }
 
 void pool_keep_memory_unless(struct pool *pool, bool gone)
@@ -81,111 +68,110 @@ void pool_keep_memory_unless(struct pool *pool, bool gone)
         atomic_store(&pool->keep_memory, 1);
 }
 
-static void free_memory(struct pool *pool, unsigned index)
-{
-    struct job_memory *memory = &pool->memory[index];
-    if (!atomic_load(&pool->keep_memory)) {
-        pool->backend->free(memory->block);
-        pool->backend->free(memory->outcomes);
-    }
-    *memory = (struct job_memory) { NULL, NULL };
-}
-
-int pool_destroy(struct pool *pool)
+/* One that nobody uses any more. */
+static int destroy(struct pool *pool)
 {
     int err = 0;
+    watcher_close(pool_watch_object(pool));
     if (pool->backend) {
+        member_add_workers(-(int32_t)atomic_load(&pool->shared->most));
         err = pool->backend->stop(pool);
-        /* Nobody can be in a job any more. */
-        for (unsigned i = 0; i < POOL_JOBS; i++)
-            free_memory(pool, i);
+        places_clear(pool); /* nobody can be in a job any more */
+        if (!atomic_load(&pool->keep_memory))
+            pool->backend->free(pool->shared);
     }
+    if (!pool->backend)
+        err = in_line_close(pool);
+    int trace_err = trace_close(pool->trace);
     pthread_mutex_destroy(&pool->lock);
-    pthread_cond_destroy(&pool->job_freed);
     free(pool);
-    return err;
+    return err ? err : trace_err;
 }
 
-bool pool_is_broken(const struct pool *pool)
+/* ---- broken pools */
+
+bool pool_is_broken(struct pool *pool)
 {
-    if (!pool->shared)
-        return false;
-    /* The kernel takes the supervisor's id out of all the words when it dies. */
-    return atomic_load(&pool->shared->state) != POOL_OPEN ||
-           !(atomic_load(&pool->shared->jobs[0].waiting.word) & FUTEX_TID_MASK);
+    return pool->shared && (atomic_load(&pool->shared->state) != POOL_OPEN || pool->backend->has_broken(pool));
 }
 
-/* ---- jobs */
-
-bool pool_job_has_visitors(const struct pool *pool, unsigned index)
+int pool_reason(const struct pool *pool)
 {
-    /* Slots first: the supervisor marks a job as supervised before it clears a dead worker's slot. */
-    for (unsigned i = 0; i < pool->workers; i++)
-        if (atomic_load(&pool->shared->slots[i].job) == index + 1)
+    switch (atomic_load(&pool->shared->state)) {
+    case POOL_TERMINATING: return MPROC_E_TERMINATED;
+    case POOL_NO_WORKERS: return MPROC_E_NO_WORKERS;
+    case POOL_WORKERS_FAIL: return MPROC_E_WORKERS_FAIL;
+    default: return MPROC_E_SUPERVISOR_DIED;
+    }
+}
+
+/* The workers are gone. An item that one of them was running may have been done in part. */
+static bool was_running(const struct pool_shared *shared, uint32_t index, uint32_t item)
+{
+    for (unsigned i = 0; i < pool_slots_used(shared); i++)
+        if (atomic_load(&shared->slots[i].job) == index + 1 && atomic_load(&shared->slots[i].running) == item)
             return true;
-    return atomic_load(&pool->shared->supervised) >> index & 1;
+    return false;
 }
 
-static void free_job(struct pool *pool, unsigned index)
+static void end_call(struct pool *pool, struct job *job)
 {
-    free_memory(pool, index);
-    pool->jobs_taken &= ~(UINT64_C(1) << index);
-    pool->jobs_retired &= ~(UINT64_C(1) << index);
-    pthread_cond_signal(&pool->job_freed);
+    for (uint32_t item = 0; item < job->n; item++)
+        if (job_item_is_pending(job, item)) {
+            item_drop_result(job, item);
+            job_end_item(job, item, was_running(pool->shared, job->index, item) ? MPROC_LOST : MPROC_CANCELLED);
+        }
+    job->failure = pool_reason(pool);
 }
 
-static void free_retired_jobs(struct pool *pool)
+void pool_end_calls(struct pool *pool)
 {
-    for (uint64_t retired = pool->jobs_retired; retired; retired &= retired - 1) {
-        unsigned index = (unsigned)__builtin_ctzll(retired);
-        if (!pool_job_has_visitors(pool, index))
-            free_job(pool, index);
-    }
-}
-
-/* A retired job becomes free without anyone saying so: look again from time to time. */
-static void wait_for_free_job(struct pool *pool)
-{
-    if (!pool->jobs_retired) {
-        pthread_cond_wait(&pool->job_freed, &pool->lock);
-        return;
-    }
-    pthread_mutex_unlock(&pool->lock);
-    os_sleep(100000);
+    bool gone = pool->backend->workers_gone(pool);
     pthread_mutex_lock(&pool->lock);
+    pool_keep_memory_unless(pool, gone);
+    for (unsigned word = 0; word < JOB_WORDS; word++)
+        for (uint64_t active = atomic_load(&pool->shared->active[word]); active; active &= active - 1) {
+            struct job *job = pool->shared->jobs[word * 64 + (unsigned)__builtin_ctzll(active)];
+            if (job_is_over(job))
+                continue;
+            end_call(pool, job);
+            board_announce(pool->shared, job);
+        }
+    pthread_mutex_unlock(&pool->lock);
 }
 
-unsigned pool_take_job(struct pool *pool)
+/* ---- who calls */
+
+bool pool_is_running(const void *handle)
 {
-    pthread_mutex_lock(&pool->lock);
-    free_retired_jobs(pool);
-    while (pool->jobs_taken == UINT64_MAX) {
-        wait_for_free_job(pool);
-        free_retired_jobs(pool);
-    }
-    unsigned index = (unsigned)__builtin_ctzll(~pool->jobs_taken);
-    pool->jobs_taken |= UINT64_C(1) << index;
-    pthread_mutex_unlock(&pool->lock);
-    return index;
+    for (const struct task_context *context = task_context; context; context = context->outer)
+        if (context->pool && context->handle == handle)
+            return true;
+    return false;
 }
 
-void pool_leave_job(struct pool *pool, unsigned index)
+static struct pool in_line = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+int pool_acquire(mproc_pool **handle, struct pool **pool, struct mproc_error *error)
 {
-    pthread_mutex_lock(&pool->lock);
-    atomic_fetch_and(&pool->shared->active, ~(UINT64_C(1) << index));
-    bool visitors = pool_job_has_visitors(pool, index);
-    /* The worker that said "done" is usually on its way out. */
-    for (int i = 0; visitors && i < 200; i++) {
-        os_cpu_relax();
-        visitors = pool_job_has_visitors(pool, index);
-    }
-    if (visitors) {
-        pool->jobs_retired |= UINT64_C(1) << index;
-        pthread_cond_signal(&pool->job_freed); /* someone who waits for a place has to look from time to time now */
-    } else {
-        free_job(pool, index);
-    }
-    pthread_mutex_unlock(&pool->lock);
+    if (!*handle && !task_context_is_pools())
+        return default_pool_acquire(handle, pool, error);
+    if (*handle && !pool_is_running(*handle))
+        return handle_acquire(*handle, pool);
+    /* A worker would wait for itself. */
+    *handle = NULL;
+    *pool = &in_line;
+    return 0;
+}
+
+const void *pool_watch_object(const struct pool *pool)
+{
+    return pool->shared ? (const void *)pool->shared : pool;
+}
+
+_Atomic uint32_t *pool_polled(struct pool *pool)
+{
+    return pool->shared ? &pool->shared->polled : &pool->polled;
 }
 
 /* ---- the public calls */
@@ -200,29 +186,30 @@ int mproc_pool_open_with(const struct mproc_pool_open_arguments *arguments)
     memcpy(&full, arguments, arguments->size);
     if (!full.pool)
         return report(full.error, -EINVAL, "mproc_pool_open: the place for the pool is NULL");
-    struct pool *pool = NULL;
-    int err = pool_create(&pool, &full);
+    int err = options_check(&full);
     if (err)
         return err;
+    struct pool *pool = make(&full);
+    if (!pool)
+        return report(full.error, -ENOMEM, "mproc_pool_open");
+    /* Before the workers are forked, so that they know it. */
     mproc_pool *handle = handle_create(pool);
     if (!handle) {
-        pool_destroy(pool);
+        discard(pool);
         return report_text(full.error, -EMFILE, "mproc_pool_open: %d pools are open: close some", MPROC_POOLS_MAX);
+    }
+    pool->handle = handle;
+    err = begin(pool, &full);
+    if (err) {
+        handle_close(handle, &pool, NULL);
+        discard(pool);
+        return err;
     }
     *full.pool = handle;
     return 0;
 }
 
-bool pool_is_running_this(const struct pool *pool)
-{
-    const void *id = pool->shared ? (const void *)pool->shared : pool;
-    for (const struct task_context *context = task_context; context; context = context->outer)
-        if (context->pool == id)
-            return true;
-    return false;
-}
-
-static int close_with(mproc_pool *handle, void (*before_waiting)(void *pool))
+static int close_with(mproc_pool *handle, bool drain, void (*before_waiting)(void *pool))
 {
     struct pool *pool = NULL;
     if (!handle)
@@ -230,28 +217,51 @@ static int close_with(mproc_pool *handle, void (*before_waiting)(void *pool))
     int err = handle_acquire(handle, &pool);
     if (err)
         return err;
-    bool own = pool_is_running_this(pool); /* it would wait for itself */
+    bool own = pool_is_running(handle) || future_is_calling_back(handle); /* it would wait for itself */
+    if (!own && drain)
+        futures_join(pool, INT64_MAX, true);
     handle_release(handle);
     if (own)
         return -EDEADLK;
     err = handle_close(handle, &pool, before_waiting);
-    return err ? err : pool_destroy(pool);
+    if (err)
+        return err;
+    if (!drain && pool->backend)
+        pool_end_calls(pool); /* those that began meanwhile */
+    if (drain)
+        futures_join(pool, INT64_MAX, true); /* likewise */
+    else
+        futures_let_go(pool);
+    return destroy(pool);
 }
 
 int mproc_pool_close(mproc_pool *pool)
 {
-    return close_with(pool, NULL);
+    return close_with(pool, true, NULL);
 }
 
 static void break_off(void *object)
 {
     struct pool *pool = object;
     atomic_store(&pool->terminated, 1);
-    if (pool->backend)
-        pool->backend->break_off(pool);
+    if (!pool->backend)
+        return;
+    pool->backend->break_off(pool);
+    pool_end_calls(pool);
+}
+
+void pool_end_with_program(mproc_pool *handle)
+{
+    struct pool *pool;
+    if (handle_acquire(handle, &pool) != 0)
+        return;
+    break_off(pool);
+    if (pool->backend && pool->supervisor.pid > 0)
+        os_reap(pool->supervisor.pid);
+    handle_release(handle);
 }
 
 int mproc_pool_terminate(mproc_pool *pool)
 {
-    return close_with(pool, break_off);
+    return close_with(pool, false, break_off);
 }

@@ -5,10 +5,13 @@
  */
 #include "pool/recovery.h"
 
+#include "os/clock.h"
+#include "os/usage.h"
+#include "pool/board.h"
+#include "pool/item.h"
 #include "pool/job.h"
-#include "pool/worker.h"
 
-#include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +32,18 @@ struct entries {
 
 struct recovery {
     struct pool_shared *pool;
-    struct entries unresolved; /* claims in CLAIM_INTENT of workers that died */
-    struct entries returned;   /* the third place: ranges that wait for an empty source */
+    struct entries unresolved;   /* claims in CLAIM_INTENT of workers that died */
+    struct entries returned;     /* the third place: ranges that wait for an empty source */
+    int64_t out_of_memory_kills; /* of the control group, as far as is known; -1: it does not say */
 };
 
 struct recovery *recovery_create(struct pool_shared *pool)
 {
     struct recovery *recovery = calloc(1, sizeof *recovery);
-    if (recovery)
+    if (recovery) {
         recovery->pool = pool;
+        recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
+    }
     return recovery;
 }
 
@@ -64,11 +70,6 @@ static bool within(struct range range, uint32_t item)
     return item >= range.next && item < range.end;
 }
 
-static bool is_pending(const struct job *job, uint32_t item)
-{
-    return atomic_load_explicit(&job->status[item], memory_order_acquire) == ITEM_PENDING;
-}
-
 /* ---- orphans of a claim in CLAIM_INTENT */
 
 /* Where the items of a job are, as of one moment. Read in the order sources, claims, statuses: a worker publishes its
@@ -84,7 +85,7 @@ static void take_picture(const struct recovery *recovery, const struct job *job,
     for (int i = 0; i < JOB_SOURCES; i++)
         picture->sources[i] = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
     picture->claims_count = 0;
-    for (unsigned i = 0; i < recovery->pool->workers; i++) {
+    for (unsigned i = 0; i < pool_slots_used(recovery->pool); i++) {
         struct claim claim = claim_unpack(atomic_load_explicit(&recovery->pool->slots[i].claim, memory_order_seq_cst));
         if (claim.state != CLAIM_NONE && claim.job == job->index)
             picture->claims[picture->claims_count++] = claim;
@@ -114,7 +115,7 @@ static bool is_somewhere(const struct recovery *recovery, const struct job *job,
     for (size_t i = 0; i < recovery->returned.count; i++)
         if (recovery->returned.entry[i].job == job && within(recovery->returned.entry[i].items, item))
             return true;
-    return !is_pending(job, item);
+    return !job_item_is_pending(job, item);
 }
 
 /* Puts the orphans among the items of a dead worker's intent on the list. Returns false if it has to be tried again. */
@@ -136,52 +137,97 @@ static bool resolve(struct recovery *recovery, struct job *job, struct range ite
 
 /* ---- a claim in CLAIM_OWNED */
 
-static void charge(struct job *job, uint32_t item, pid_t pid, int status)
+/* How a worker has ended. */
+struct death {
+    unsigned slot;
+    pid_t pid;
+    int status;
+    const struct rusage *usage;
+    enum mproc_outcome_kind verdict;
+    bool out_of_memory;
+};
+
+static void write_record(struct job *job, uint32_t item, const struct death *death)
 {
+    if (!job->records)
+        return;
+    struct item_record *record = &job->records[item];
+    record->ran = os_now() - record->started;
+    if (!job->usage)
+        return;
+    record->peak_memory = (int64_t)death->usage->ru_maxrss * 1024;
+    record->cpu_time = 0; /* of earlier items, too */
+}
+
+static void charge(struct job *job, uint32_t item, const struct death *death)
+{
+    write_record(job, item, death);
     if (job->outcomes) {
         struct mproc_outcome *outcome = &job->outcomes[item];
         memset(outcome, 0, sizeof *outcome);
-        outcome->kind = MPROC_CRASHED;
-        outcome->pid = pid;
-        if (WIFSIGNALED(status))
-            outcome->signal = WTERMSIG(status);
-        else
-            outcome->exit_status = WEXITSTATUS(status);
+        outcome->pid = death->pid;
+        outcome->worker = (int)death->slot;
+        outcome->attempts = 1;
+        if (death->verdict == MPROC_CRASHED) {
+            outcome->out_of_memory = death->out_of_memory;
+            if (WIFSIGNALED(death->status))
+                outcome->signal = WTERMSIG(death->status);
+            else
+                outcome->exit_status = WEXITSTATUS(death->status);
+        }
     }
-    atomic_store_explicit(&job->any_unsuccessful, 1, memory_order_relaxed);
-    atomic_store_explicit(&job->status[item], ITEM_CRASHED, memory_order_release);
+    job_end_item(job, item, death->verdict);
 }
 
-/* Returns how many items of the claim have ended; the others go on the list. */
-static uint32_t give_back(struct recovery *recovery, struct job *job, const struct claim *claim)
+static unsigned retry_reason(enum mproc_outcome_kind kind)
 {
-    uint32_t ended = 0, end = claim_range(claim).end;
+    switch (kind) {
+    case MPROC_CRASHED: return MPROC_RETRY_CRASHED;
+    case MPROC_TIMED_OUT: return MPROC_RETRY_TIMED_OUT;
+    case MPROC_OVER_MEMORY: return MPROC_RETRY_OVER_MEMORY;
+    default: return 0;
+    }
+}
+
+/* The item that the worker was running. It goes back, to be tried again, or has ended. */
+static void judge(struct recovery *recovery, struct job *job, uint32_t item, const struct death *death)
+{
+    struct worker_slot *slot = &recovery->pool->slots[death->slot];
+    atomic_fetch_add(&slot->unsuccessful, 1);
+    item_drop_result(job, item);
+    if ((job->retry_on & retry_reason(death->verdict)) && job->records[item].attempts + 1 < job->attempts_most)
+        job->records[item].attempts++;
+    else {
+        atomic_fetch_add(&slot->items, 1);
+        charge(job, item, death);
+    }
+}
+
+/* What has not ended goes on the list. */
+static void give_back(struct recovery *recovery, struct job *job, const struct claim *claim)
+{
+    uint32_t end = claim_range(claim).end;
     for (uint32_t item = claim->first; item < end; item++) {
         uint32_t first = item;
-        while (item < end && is_pending(job, item))
+        while (item < end && job_item_is_pending(job, item))
             item++;
         if (item > first)
             add(&recovery->returned, job, (struct range) { first, item });
-        if (item < end)
-            ended++;
     }
-    return ended;
 }
 
-static void settle(struct recovery *recovery, struct job *job, unsigned index, pid_t pid, int status)
+static void settle(struct recovery *recovery, struct job *job, const struct death *death)
 {
-    struct worker_slot *slot = &recovery->pool->slots[index];
+    struct worker_slot *slot = &recovery->pool->slots[death->slot];
     struct claim claim = claim_unpack(atomic_load_explicit(&slot->claim, memory_order_relaxed));
     uint32_t running = atomic_load_explicit(&slot->running, memory_order_relaxed);
     if (claim.state == CLAIM_INTENT)
         add(&recovery->unresolved, job, claim_range(&claim));
     if (claim.state != CLAIM_OWNED)
         return;
-    if (running != NOT_RUNNING && is_pending(job, running))
-        charge(job, running, pid, status);
-    uint32_t ended = give_back(recovery, job, &claim);
-    atomic_store_explicit(&job->tallies[index].done,
-                          atomic_load_explicit(&slot->done_before, memory_order_relaxed) + ended, memory_order_seq_cst);
+    if (running != NOT_RUNNING && within(claim_range(&claim), running) && job_item_is_pending(job, running))
+        judge(recovery, job, running, death);
+    give_back(recovery, job, &claim);
 }
 
 /* ---- all of them */
@@ -189,12 +235,15 @@ static void settle(struct recovery *recovery, struct job *job, unsigned index, p
 /* A job in one of the lists must not be freed; see pool_shared.supervised. */
 static void publish_supervised(struct recovery *recovery)
 {
-    uint64_t jobs = 0;
+    uint64_t jobs[JOB_WORDS] = { 0 };
     const struct entries *lists[2] = { &recovery->unresolved, &recovery->returned };
     for (int list = 0; list < 2; list++)
-        for (size_t i = 0; i < lists[list]->count; i++)
-            jobs |= UINT64_C(1) << lists[list]->entry[i].job->index;
-    atomic_store_explicit(&recovery->pool->supervised, jobs, memory_order_seq_cst);
+        for (size_t i = 0; i < lists[list]->count; i++) {
+            uint32_t index = lists[list]->entry[i].job->index;
+            jobs[index / 64] |= UINT64_C(1) << index % 64;
+        }
+    for (int word = 0; word < JOB_WORDS; word++)
+        atomic_store_explicit(&recovery->pool->supervised[word], jobs[word], memory_order_seq_cst);
 }
 
 static bool put_into_source(struct job *job, struct range items)
@@ -209,89 +258,117 @@ static bool put_into_source(struct job *job, struct range items)
     return false;
 }
 
-static bool is_cancelled(const struct job *job)
+/* Ends items of a cancelled job that are in the supervisor's hands. */
+static void cancel(struct recovery *recovery, struct job *job, struct range items)
 {
-    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) != 0;
+    job_cancel_items(job, items.next, items.end);
+    board_announce_if_done(recovery->pool, job);
 }
 
-/* Returns whether something was put where workers can take it. */
-static bool work_off_lists(struct recovery *recovery)
+/* Who cancels the job may have some of the items in its hands until it is done. */
+static bool can_be_resolved(const struct job *job)
 {
-    bool any = false;
+    return atomic_load(&job->cancelled) != CANCEL_BEGUN;
+}
+
+static bool place(struct recovery *recovery, const struct entry *entry)
+{
+    if (job_is_cancelled(entry->job)) {
+        cancel(recovery, entry->job, entry->items);
+        return true;
+    }
+    if (!put_into_source(entry->job, entry->items))
+        return false;
+    board_open(recovery->pool, entry->job);
+    /* Cancelled just now, by one who may have looked at the sources before. */
+    if (job_is_cancelled(entry->job)) {
+        job_cancel_again(entry->job);
+        board_announce_if_done(recovery->pool, entry->job);
+    }
+    return true;
+}
+
+static void work_off_lists(struct recovery *recovery)
+{
     for (size_t i = recovery->unresolved.count; i-- > 0;) {
         struct entry entry = recovery->unresolved.entry[i];
-        if (is_cancelled(entry.job) || resolve(recovery, entry.job, entry.items))
+        if (can_be_resolved(entry.job) && resolve(recovery, entry.job, entry.items))
             drop(&recovery->unresolved, i);
     }
     for (size_t i = recovery->returned.count; i-- > 0;) {
         struct entry entry = recovery->returned.entry[i];
-        bool placed = !is_cancelled(entry.job) && put_into_source(entry.job, entry.items);
-        any |= placed;
-        if (placed || is_cancelled(entry.job))
+        if (place(recovery, &entry))
             drop(&recovery->returned, i);
     }
     publish_supervised(recovery);
-    return any;
 }
 
-static void call_everyone(const struct recovery *recovery)
+static bool is_idle(const struct recovery *recovery)
 {
-    worker_call(recovery->pool, UINT_MAX);
+    return recovery->unresolved.count + recovery->returned.count == 0;
 }
 
 int64_t recovery_attend(struct recovery *recovery)
 {
-    if (recovery->unresolved.count + recovery->returned.count == 0)
+    if (is_idle(recovery))
         return -1;
-    if (work_off_lists(recovery))
-        call_everyone(recovery);
-    return recovery->unresolved.count + recovery->returned.count > 0 ? RETRY_INTERVAL : -1;
+    work_off_lists(recovery);
+    board_call_all(recovery->pool);
+    return is_idle(recovery) ? -1 : RETRY_INTERVAL;
 }
 
-/* The worker may have been the one to say that a job is done, and may have died before it did, or before it woke the
- * caller. */
-static void announce_again(struct recovery *recovery)
+/* ---- a worker */
+
+static bool is_killed_for_memory(struct recovery *recovery, int status)
 {
-    uint64_t active = atomic_load_explicit(&recovery->pool->active, memory_order_seq_cst);
-    for (; active; active &= active - 1) {
-        struct job_slot *slot = &recovery->pool->jobs[__builtin_ctzll(active)];
-        if (atomic_load_explicit(&slot->waiting.word, memory_order_seq_cst) & JOB_OVER)
-            os_futex_wake(&slot->waiting.word, INT_MAX);
-    }
+    if (recovery->out_of_memory_kills < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        return false;
+    int64_t before = recovery->out_of_memory_kills;
+    recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
+    return recovery->out_of_memory_kills > before;
 }
 
 /* What the worker had in hand. Its visit, published in its slot, keeps the job's memory until the end of this. If it
  * had no claim, it may have been on its way into a job that is over, whose memory is another's: only `active` knows. */
-static void leave_job(struct recovery *recovery, unsigned index, pid_t pid, int status)
+static void leave_job(struct recovery *recovery, const struct death *death)
 {
     struct pool_shared *pool = recovery->pool;
-    struct worker_slot *slot = &pool->slots[index];
+    struct worker_slot *slot = &pool->slots[death->slot];
     uint32_t in_job = atomic_load_explicit(&slot->job, memory_order_relaxed);
     if (!in_job)
         return;
-    struct job_slot *job_slot = &pool->jobs[in_job - 1];
-    if (atomic_load_explicit(&slot->claim, memory_order_relaxed) != 0 && !is_cancelled(job_slot->job)) {
-        settle(recovery, job_slot->job, index, pid, status);
+    struct job *job = pool->jobs[in_job - 1];
+    bool has_claim = atomic_load_explicit(&slot->claim, memory_order_relaxed) != 0;
+    if (has_claim) {
+        settle(recovery, job, death);
         publish_supervised(recovery);
     }
     atomic_store_explicit(&slot->claim, 0, memory_order_relaxed);
-    if (atomic_load_explicit(&pool->active, memory_order_seq_cst) >> (in_job - 1) & 1 &&
-        job_is_done(job_slot->job, pool->workers))
-        job_announce(job_slot);
+    work_off_lists(recovery);
+    if (has_claim || job_is_active(pool, in_job - 1)) {
+        if (job_has_waiting(job))
+            board_open(pool, job);
+        board_announce_if_done(pool, job);
+    }
     atomic_store_explicit(&slot->job, 0, memory_order_seq_cst);
 }
 
-void recovery_worker_ended(struct recovery *recovery, unsigned index, pid_t pid, int status)
+void recovery_worker_ended(struct recovery *recovery, unsigned index, const struct supervisor_death *ended,
+                           enum mproc_outcome_kind verdict)
 {
     struct pool_shared *pool = recovery->pool;
     struct worker_slot *slot = &pool->slots[index];
-    leave_job(recovery, index, pid, status);
+    struct death death = { index, ended->pid, ended->status, ended->usage, verdict, false };
+    death.out_of_memory = is_killed_for_memory(recovery, ended->status);
+    leave_job(recovery, &death);
+    /* The next worker in that slot has not begun an item: nothing of this one's is to be stopped in it. */
+    atomic_fetch_or(&slot->stop, STOP_ENDED);
     atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
     atomic_store_explicit(&slot->pid, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
     atomic_fetch_and(&pool->asleep[index / 64], ~(UINT64_C(1) << index % 64));
     uint32_t spinning = index + 1;
     atomic_compare_exchange_strong(&pool->spinner, &spinning, 0);
-    work_off_lists(recovery);
-    announce_again(recovery);
-    call_everyone(recovery);
+    board_repair(pool);
+    board_call_all(pool);
 }

@@ -2,14 +2,23 @@
 #include "pool/worker.h"
 
 #include "os/clock.h"
+#include "os/futex.h"
 #include "os/process.h"
+#include "os/usage.h"
+#include "pool/board.h"
 #include "pool/item.h"
 #include "pool/job.h"
+#include "pool/pool.h"
+#include "process/registry.h"
 
-#include <limits.h>
+#include <errno.h>
+#include <mproc/error.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A claim should keep a worker busy for about this long: much longer than taking it costs, short enough that all
@@ -17,41 +26,122 @@
 #define CLAIM_SHORT INT64_C(10000)
 #define CLAIM_LONG INT64_C(40000)
 
+/* After so long it is another job's turn. */
+#define TURN INT64_C(1000000)
+
+/* How often a worker's memory is looked at. */
+#define MEMORY_INTERVAL INT64_C(1000000)
+
+/* How often all its signal dispositions are put right. */
+#define TIDY_INTERVAL INT64_C(1000000)
+
+enum { MEASURED_CLAIMS = 32 }; /* with a fixed chunk, one claim of so many */
+
 struct worker {
     struct pool_shared *pool;
     struct worker_slot *slot;
     unsigned index;
-    unsigned next_job; /* where to look first, so that jobs take turns */
-    struct task_context context;
+    struct runner runner;
+    bool is_process;
+    uint64_t items_left; /* until it is to be replaced */
+    int64_t memory_looked, tidied;
+
+    /* The job that it was in last, and how many items it took there. */
+    const struct job *last_job;
+    int64_t last_submitted;
+    uint32_t last_want;
+
+    /* The task that it found by name last. */
+    char found_name[128];
+    int (*found)(const void *input, void *output);
 };
 
-/* Runs the items of a claim; returns how many have ended, which is less than all only if the job was cancelled. */
-static uint32_t run_items(struct worker *worker, struct job *job, const struct claim *claim)
+_Thread_local unsigned worker_depth;
+
+/* ---- between items */
+
+/* What tasks print in a process of their own comes out now, before a crash can take it along. Threads share the
+ * program's buffer, which is the program's to flush. */
+static void flush_output(const struct worker *worker)
 {
-    struct worker_slot *slot = worker->slot;
-    uint32_t end = claim->first + claim->count;
-    for (uint32_t i = claim->first; i < end; i++) {
-        if (atomic_load_explicit(&job->cancelled, memory_order_relaxed))
-            return i - claim->first;
-        atomic_store_explicit(&slot->running, i, memory_order_relaxed);
-        /* A task that kills its process must not do so before the store above, whatever the compiler thinks; the
-         * processor keeps the order for whoever sees the death. */
-        atomic_signal_fence(memory_order_seq_cst);
-        int code = job->call(job->input + i * job->input_size, job->output + i * job->output_size);
-        enum item_status status = ITEM_OK;
-        if (__builtin_expect(code != 0, 0)) {
-            status = ITEM_FAILED;
-            if (job->outcomes)
-                item_write_failure(&worker->context, code, &job->outcomes[i]);
-            atomic_store_explicit(&job->any_unsuccessful, 1, memory_order_relaxed);
-        }
-        worker->context.message[0] = '\0';
-        /* Release: result and outcome come before it. */
-        atomic_store_explicit(&job->status[i], (uint8_t)status, memory_order_release);
-        /* Not after the next item is announced: a death in between would run this one again. */
-        atomic_signal_fence(memory_order_seq_cst);
+    if (worker->is_process && __fpending(stdout) > 0)
+        fflush(stdout);
+}
+
+/* What a task may have changed of its process, and the next one should not find. The kernel forgets that a process
+ * wants to die with its parent when the process changes its user or group. All the dispositions take as long as a small
+ * task, so they are looked after less often than those that most depends on. */
+static void tidy_up(struct worker *worker, int64_t now)
+{
+    if (!worker->is_process)
+        return;
+    if (now - worker->tidied >= TIDY_INTERVAL) {
+        os_signals_reset_but(SIGINT);
+        worker->tidied = now;
     }
-    return claim->count;
+    os_signals_unblock();
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    os_signal_ignore(SIGINT);
+    if (!os_die_with_parent(worker->pool->supervisor_pid))
+        _exit(0);
+}
+
+static bool is_above_memory_limit(struct worker *worker, int64_t now)
+{
+    uint64_t limit = worker->pool->options.memory_limit;
+    if (limit == 0 || !worker->is_process || now - worker->memory_looked < MEMORY_INTERVAL)
+        return false;
+    worker->memory_looked = now;
+    return os_private_memory(getpid()) > limit;
+}
+
+static bool is_to_end(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->slot->ending, memory_order_relaxed) ||
+           atomic_load_explicit(&worker->slot->retire, memory_order_relaxed) ||
+           atomic_load_explicit(&worker->pool->state, memory_order_acquire) != POOL_OPEN;
+}
+
+static void set_ending(struct worker *worker, enum worker_ending why)
+{
+    uint32_t stays = WORKER_STAYS;
+    atomic_compare_exchange_strong(&worker->slot->ending, &stays, why);
+}
+
+/* ---- items */
+
+static void count(struct worker_slot *slot, uint64_t items, uint64_t unsuccessful)
+{
+    atomic_store_explicit(&slot->items, atomic_load_explicit(&slot->items, memory_order_relaxed) + items,
+                          memory_order_relaxed);
+    if (unsuccessful)
+        atomic_store_explicit(&slot->unsuccessful,
+                              atomic_load_explicit(&slot->unsuccessful, memory_order_relaxed) + unsuccessful,
+                              memory_order_relaxed);
+}
+
+/* Runs the items of a claim. */
+static void run_items(struct worker *worker, struct job *job, const struct claim *claim)
+{
+    uint32_t end = claim_range(claim).end, i = claim->first;
+    while (i < end && !job_is_cancelled(job)) {
+        if (__builtin_expect(!job->watched, 1)) {
+            item_run(&worker->runner, job, i++);
+        } else if (job->sparse && !job_item_is_pending(job, i)) {
+            i++;
+        } else if (item_run_watched(&worker->runner, job, i++) > CLAIM_LONG) {
+            flush_output(worker);
+            tidy_up(worker, os_now());
+        }
+    }
+    job_cancel_items(job, i, end);
+    uint32_t unsuccessful = worker->runner.retried;
+    worker->runner.retried = 0;
+    if (atomic_load_explicit(&job->any_unsuccessful, memory_order_relaxed))
+        for (uint32_t item = claim->first; item < i; item++)
+            unsuccessful += job->status[item] != item_status(MPROC_OK);
+    count(worker->slot, i - claim->first, unsuccessful);
 }
 
 /* The number of items to take next, after `count` took so many nanoseconds. */
@@ -66,81 +156,161 @@ static uint32_t adapt(uint32_t want, uint32_t count, int64_t took)
     return want;
 }
 
-/* What tasks print in a process of their own comes out now, before a crash can take it along. Threads share the
- * program's buffer, which is the program's to flush. */
-static void flush_output(const struct pool_shared *pool)
+static uint32_t first_want(const struct worker *worker, const struct job *job)
 {
-    if (pool->supervisor && __fpending(stdout) > 0)
-        fflush(stdout);
+    if (job->chunk)
+        return job->chunk;
+    return job == worker->last_job && job->submitted == worker->last_submitted ? worker->last_want : 1;
 }
 
-/* The kernel forgets that a process wants to die with its parent when the process changes its user or group, as a task
- * may. */
-static void renew_bond(const struct pool_shared *pool)
+/* The claim is done, and measured. */
+static void note_claim(struct worker *worker, const struct job *job, const struct claim *claim, int64_t took,
+                       int64_t now)
 {
-    if (pool->supervisor && !os_die_with_parent(pool->supervisor))
-        _exit(0);
+    histogram_add(&worker->slot->run, took / claim->count, claim->count);
+    histogram_add(&worker->slot->latency, now - job->submitted, claim->count);
+    if (took > CLAIM_LONG)
+        tidy_up(worker, now);
+    if (is_above_memory_limit(worker, now))
+        set_ending(worker, WORKER_TO_BE_REPLACED);
 }
 
-/* Works on a job until there is nothing left to take. Returns whether there was anything. */
+/* Where there is more work than workers, in a pool that grows by itself. */
+static void ask_for_more_workers(const struct worker *worker)
+{
+    struct pool_shared *pool = worker->pool;
+    if (!pool->options.adaptive ||
+        atomic_load_explicit(&pool->wanted, memory_order_relaxed) >= atomic_load(&pool->most) ||
+        !board_has_work(pool) || board_has_idle(pool))
+        return;
+    if (pool->threads)
+        pool->threads->backend->look(pool->threads);
+    else if (board_needs_attention(pool, INT64_MIN))
+        kill(pool->supervisor_pid, SIGCHLD); /* which it polls for */
+}
+
+/* Works on a job until there is nothing left to take, or others are to have their turn. Returns whether there was
+ * anything. */
 static bool work_on(struct worker *worker, struct job *job)
 {
     struct worker_slot *slot = worker->slot;
-    struct job_tally *tally = &job->tallies[worker->index];
+    struct pool_shared *pool = worker->pool;
     struct claim claim;
-    uint32_t want = job->chunk ? job->chunk : 1;
-    bool any = false;
-
-    atomic_store_explicit(&slot->done_before, atomic_load_explicit(&tally->done, memory_order_relaxed),
-                          memory_order_relaxed);
-    while (!atomic_load_explicit(&job->cancelled, memory_order_relaxed) &&
-           job_claim(job, slot, worker->pool->workers, want, &claim)) {
+    uint32_t want = first_want(worker, job);
+    bool any = false, left = true;
+    int64_t turn_over = 0;
+    for (unsigned claims = 0; !is_to_end(worker); claims++) {
+        uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
+        if (job_is_cancelled(job) ||
+            !(left = job_claim(job, slot, atomic_load_explicit(&pool->wanted, memory_order_relaxed), most, &claim)))
+            break;
         any = true;
-        int64_t start = job->chunk ? 0 : os_now();
-        uint32_t ended = run_items(worker, job, &claim);
-        if (!job->chunk) {
-            int64_t took = os_now() - start;
-            want = adapt(want, claim.count, took);
-            if (took > CLAIM_LONG)
-                renew_bond(worker->pool);
+        bool measured = !job->chunk || claims % MEASURED_CLAIMS == 0;
+        int64_t start = measured ? os_now() : 0;
+        if (turn_over == 0)
+            turn_over = start + TURN;
+        if (claims == 0) {
+            board_call_next(pool);
+            ask_for_more_workers(worker);
         }
-        flush_output(worker->pool);
+        run_items(worker, job, &claim);
+        flush_output(worker);
         atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
-        job_settle(slot, tally, ended);
+        atomic_store_explicit(&slot->claim, 0, memory_order_release);
+        worker->items_left -= claim.count;
+        if (worker->items_left == 0)
+            set_ending(worker, WORKER_TO_BE_REPLACED);
+        if (!measured)
+            continue;
+        int64_t now = os_now();
+        note_claim(worker, job, &claim, now - start, now);
+        if (!job->chunk)
+            want = adapt(want, claim.count, now - start);
+        if (now > turn_over || board_has_work_above(pool, job->level))
+            break;
     }
-    /* Each worker that finds nothing more adds up. Their counts and this fence are ordered for all alike, so the last
-     * one sees all. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (job_is_done(job, worker->pool->workers))
-        job_announce(&worker->pool->jobs[job->index]);
+    worker->last_job = job;
+    worker->last_submitted = job->submitted;
+    worker->last_want = want;
+    if (!left || job_is_cancelled(job) || !job_has_waiting(job))
+        board_close(pool, job);
+    board_announce_if_done(pool, job);
     return any;
 }
 
+/* ---- jobs */
+
+/* Finds the task in this image of the program. */
+static int missing(const void *input, void *output)
+{
+    (void)input;
+    (void)output;
+    return mproc_task_fail_at(NULL, 0, MPROC_E_FUNCTION_MISSING, "%s", mproc_strerror(MPROC_E_FUNCTION_MISSING));
+}
+
+static int mismatched(const void *input, void *output)
+{
+    (void)input;
+    (void)output;
+    return mproc_task_fail_at(NULL, 0, MPROC_E_TYPE_MISMATCH,
+                              "the worker's program has a task of that name with other types");
+}
+
+static void find_call(struct worker *worker, const struct job *job)
+{
+    worker->runner.call = job->call;
+    if (job->call)
+        return;
+    if (worker->found && strcmp(worker->found_name, job->name) == 0) {
+        worker->runner.call = worker->found;
+        return;
+    }
+    const struct mproc_task *task = registry_find(NULL, job->name);
+    if (!task || task->kind != MPROC_KIND_TASK)
+        worker->runner.call = missing;
+    else if (task->input_size && (task->input_size != job->input_size || task->output_size != job->output_size))
+        worker->runner.call = mismatched;
+    else
+        worker->runner.call = task->call;
+    worker->found = NULL;
+    size_t size = strlen(job->name) + 1;
+    if (size <= sizeof worker->found_name) {
+        memcpy(worker->found_name, job->name, size);
+        worker->found = worker->runner.call;
+    }
+}
+
 /* Enters a job if it is still active; see "the life of a job" in shared.h. */
-static bool visit(struct worker *worker, unsigned index)
+static bool visit(struct worker *worker, uint32_t index, uint32_t level)
 {
     struct worker_slot *slot = worker->slot;
     atomic_store_explicit(&slot->job, index + 1, memory_order_seq_cst);
     bool any = false;
-    if (atomic_load_explicit(&worker->pool->active, memory_order_seq_cst) >> index & 1)
-        any = work_on(worker, worker->pool->jobs[index].job);
+    if (!job_is_active(worker->pool, index) || worker->pool->jobs[index]->level != level) {
+        board_forget(worker->pool, index, level);
+    } else {
+        struct job *job = worker->pool->jobs[index];
+        worker->runner.job = job;
+        worker->runner.context.attempt = 1;
+        find_call(worker, job);
+        any = work_on(worker, job);
+        worker->runner.job = NULL;
+    }
     atomic_store_explicit(&slot->job, 0, memory_order_release);
     return any;
 }
 
 static bool look_for_work(struct worker *worker)
 {
-    uint64_t active = atomic_load_explicit(&worker->pool->active, memory_order_acquire);
     bool any = false;
-    while (active) {
-        uint64_t later = active & ~UINT64_C(0) << worker->next_job;
-        unsigned index = (unsigned)__builtin_ctzll(later ? later : active);
-        active &= ~(UINT64_C(1) << index);
-        worker->next_job = (index + 1) % POOL_JOBS;
-        any |= visit(worker, index);
-    }
+    int index;
+    uint32_t level;
+    while (!is_to_end(worker) && (index = board_pick(worker->pool, &level)) >= 0)
+        any |= visit(worker, (uint32_t)index, level);
     return any;
 }
+
+/* ---- idle */
 
 static bool is_called(const struct pool_shared *pool, uint32_t seen)
 {
@@ -156,55 +326,151 @@ static bool spin(struct worker *worker, uint32_t seen)
     if (pool->spin == 0 || !atomic_compare_exchange_strong(&pool->spinner, &nobody, worker->index + 1))
         return false;
     int64_t deadline = os_now() + pool->spin;
-    bool called = false;
+    bool called = is_called(pool, seen), tidy = false;
     while (!called && os_now() < deadline) {
         for (int i = 0; i < 16 && !called; i++) {
             os_cpu_relax();
             called = is_called(pool, seen);
         }
         os_yield(); /* to a worker that the kernel has put behind this one */
+        if (!tidy && !called)
+            tidy_up(worker, os_now());
+        tidy = true;
     }
-    atomic_store_explicit(&pool->spinner, 0, memory_order_release);
+    /* Sequentially consistent: see board_call. */
+    atomic_store(&pool->spinner, 0);
     return called;
 }
 
-static void idle(struct worker *worker, uint32_t seen)
+/* One of a pool that shrinks by itself. */
+static void retire_if_not_needed(struct worker *worker)
 {
     struct pool_shared *pool = worker->pool;
-    if (spin(worker, seen))
-        return;
-    uint64_t bit = UINT64_C(1) << worker->index % 64;
-    _Atomic uint64_t *asleep = &pool->asleep[worker->index / 64];
-    /* Sequentially consistent on both sides: either worker_call sees the bit, or this sees the new count. */
-    renew_bond(pool);
-    atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
-    if (!is_called(pool, seen))
-        os_futex_wait(&pool->wake, seen, -1);
-    atomic_fetch_and_explicit(asleep, ~bit, memory_order_relaxed);
-}
-
-void worker_run(struct pool_shared *pool, unsigned slot)
-{
-    struct worker worker = { .pool = pool, .slot = &pool->slots[slot], .index = slot };
-    item_enter(&worker.context, pool);
-    for (;;) {
-        uint32_t seen = atomic_load_explicit(&pool->wake, memory_order_seq_cst);
-        if (atomic_load_explicit(&pool->state, memory_order_acquire) != POOL_OPEN)
-            break;
-        if (!look_for_work(&worker))
-            idle(&worker, seen);
-    }
-    item_leave(&worker.context);
-}
-
-void worker_call(struct pool_shared *pool, unsigned count)
-{
-    atomic_fetch_add_explicit(&pool->wake, 1, memory_order_seq_cst);
-    unsigned words = (pool->workers + 63) / 64;
-    for (unsigned i = 0; i < words; i++) {
-        if (atomic_load_explicit(&pool->asleep[i], memory_order_seq_cst)) {
-            os_futex_wake(&pool->wake, count < INT_MAX ? (int)count : INT_MAX);
+    uint32_t wanted = atomic_load(&pool->wanted);
+    while (wanted > atomic_load(&pool->least))
+        if (atomic_compare_exchange_weak(&pool->wanted, &wanted, wanted - 1)) {
+            set_ending(worker, WORKER_NOT_NEEDED);
             return;
         }
+}
+
+static void sleep_until_called(struct worker *worker, uint32_t seen)
+{
+    struct pool_shared *pool = worker->pool;
+    int64_t patience = pool->options.adaptive ? pool->options.idle_timeout : -1;
+    uint64_t bit = UINT64_C(1) << worker->index % 64;
+    _Atomic uint64_t *asleep = &pool->asleep[worker->index / 64];
+    tidy_up(worker, os_now());
+    if (is_above_memory_limit(worker, os_now()))
+        set_ending(worker, WORKER_TO_BE_REPLACED);
+    /* Sequentially consistent on both sides: either board_call sees the bit, or this sees the new count. */
+    atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
+    int result = 0;
+    if (!is_called(pool, seen) && !is_to_end(worker))
+        result = os_futex_wait(&pool->wake, seen, patience);
+    atomic_fetch_and_explicit(asleep, ~bit, memory_order_relaxed);
+    if (result == -ETIMEDOUT && !is_called(pool, seen))
+        retire_if_not_needed(worker);
+}
+
+static void idle(struct worker *worker, uint32_t seen, int64_t *working_since)
+{
+    int64_t now = os_now();
+    struct worker_slot *slot = worker->slot;
+    atomic_store_explicit(&slot->busy, atomic_load_explicit(&slot->busy, memory_order_relaxed) + now - *working_since,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->idle_since, now, memory_order_relaxed);
+    if (!spin(worker, seen))
+        sleep_until_called(worker, seen);
+    atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
+    *working_since = os_now();
+}
+
+/* ---- from the beginning to the end */
+
+static int (*find_hook(const struct worker *worker, const char *name, int (*call)(const void *, void *)))(const void *,
+                                                                                                          void *)
+{
+    if (name[0] == '\0' || !worker->pool->options.by_name)
+        return name[0] ? call : NULL;
+    const struct mproc_task *task = registry_find(NULL, name);
+    return task && task->kind == MPROC_KIND_TASK ? task->call : missing;
+}
+
+static int initialise(struct worker *worker)
+{
+    const struct pool_options *options = &worker->pool->options;
+    int (*call)(const void *, void *) = find_hook(worker, options->initializer, options->initialize);
+    if (options->state_size > 0 && !worker->runner.context.state)
+        return -ENOMEM;
+    return call ? call(options->initializer_input, worker->runner.context.state) : 0;
+}
+
+static void finalise(struct worker *worker)
+{
+    const struct pool_options *options = &worker->pool->options;
+    int (*call)(const void *, void *) = find_hook(worker, options->finalizer, options->finalize);
+    if (call)
+        call(options->finalizer_input, worker->runner.context.state);
+}
+
+static void work(struct worker *worker)
+{
+    int64_t working_since = os_now();
+    while (!is_to_end(worker)) {
+        uint32_t seen = atomic_load_explicit(&worker->pool->wake, memory_order_seq_cst);
+        if (!look_for_work(worker) && !is_to_end(worker))
+            idle(worker, seen, &working_since);
     }
+}
+
+int worker_run(struct pool_shared *pool, unsigned index)
+{
+    struct worker worker = {
+        .pool = pool,
+        .slot = &pool->slots[index],
+        .index = index,
+        .is_process = pool->supervisor_pid != 0,
+        .items_left = pool->options.items_per_worker ? pool->options.items_per_worker : UINT64_MAX,
+        .runner = { .pool = pool, .slot = &pool->slots[index], .self = member_self(), .pid = getpid() },
+    };
+    void *state = pool->options.state_size > 0 ? calloc(1, pool->options.state_size) : NULL;
+    worker.runner.context.state = state;
+    worker.runner.context.worker = (int)index;
+    worker_depth = pool->depth;
+    runner_enter(&worker.runner, pool, pool->handle);
+    int code = initialise(&worker);
+    if (code == 0) {
+        worker.runner.context.is_stopped = runner_is_stopped;
+        atomic_store(&worker.slot->ready, 1);
+        work(&worker);
+        set_ending(&worker, WORKER_TO_BE_REPLACED);
+        finalise(&worker);
+    }
+    free(state);
+    runner_leave(&worker.runner);
+    return code;
+}
+
+/* ---- slots */
+
+void worker_slot_format(struct worker_slot *slot)
+{
+    memset(slot, 0, sizeof *slot);
+    atomic_store(&slot->stop, STOP_ENDED);
+    atomic_store(&slot->running, NOT_RUNNING);
+}
+
+void worker_slot_begin(struct worker_slot *slot, uint32_t pid)
+{
+    int64_t now = os_now();
+    atomic_store(&slot->starts, atomic_load(&slot->starts) + 1);
+    atomic_store(&slot->alive_since, now);
+    atomic_store_explicit(&slot->pid, pid, memory_order_relaxed);
+}
+
+void worker_slots_raise(struct pool_shared *pool, unsigned count)
+{
+    if (pool_slots_used(pool) < count)
+        atomic_store_explicit(&pool->slots_used, count, memory_order_release);
 }

@@ -4,10 +4,20 @@
 
 #include "pool/shared.h"
 
-/* Works in a slot until the pool closes. In a worker process, or in a worker thread. */
-void worker_run(struct pool_shared *pool, unsigned slot);
+/* Works in a slot until the pool closes or the worker is to be replaced. In a worker process, or in a worker thread.
+ * Returns 0; or what the initializer returned if it failed, in which case no item was touched. */
+int worker_run(struct pool_shared *pool, unsigned slot);
 
-/* Makes idle workers look for work: wakes at most `count` of those that sleep. */
-void worker_call(struct pool_shared *pool, unsigned count);
+/* How many pools the calling thread is within. */
+extern _Thread_local unsigned worker_depth;
+
+/* Makes a slot that was never used ready for use. For who starts workers. */
+void worker_slot_format(struct worker_slot *slot);
+
+/* Before a worker is started in a slot. */
+void worker_slot_begin(struct worker_slot *slot, uint32_t pid);
+
+/* Says where the slots end that were ever used. */
+void worker_slots_raise(struct pool_shared *pool, unsigned count);
 
 #endif

@@ -190,6 +190,10 @@ int mproc_active_children(mproc_process **processes, int most)
     unsigned index = 0;
     int count = 0;
     for (mproc_process *handle; (handle = process_next(&index, &process));) {
+        if (process->hidden) {
+            process_release(handle);
+            continue;
+        }
         if (!process_has_ended(process)) {
             if (count < most)
                 processes[count] = handle;

@@ -68,6 +68,15 @@ void process_release(mproc_process *handle)
     handles_release(&handles, handle);
 }
 
+void process_hide(mproc_process *handle)
+{
+    struct process *process;
+    if (process_acquire(handle, &process) == 0) {
+        process->hidden = true;
+        process_release(handle);
+    }
+}
+
 mproc_process *process_next(unsigned *index, struct process **process)
 {
     void *object;

@@ -21,6 +21,7 @@ struct process {
     int report; /* socket to the server, if it is the server's child: says how it ended; -1 otherwise or afterwards */
     bool of_server;
     bool daemon;
+    bool hidden; /* the library's own */
     struct process_record *record;
 
     _Atomic bool over; /* known and released: nothing changes any more */
@@ -44,6 +45,9 @@ void process_release(mproc_process *handle);
 /* The first process of this one at place `*index` or after it, acquired; *index gets the place behind it. NULL: none.
  */
 mproc_process *process_next(unsigned *index, struct process **process);
+
+/* Takes it out of mproc_active_children. */
+void process_hide(mproc_process *handle);
 
 bool process_has_ended(const struct process *process);
 

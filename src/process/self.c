@@ -5,6 +5,7 @@
 #include "os/file.h"
 #include "os/fork.h"
 #include "os/futex.h"
+#include "process/task_context.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,8 @@ mproc_process *mproc_parent_process(void)
 
 bool mproc_stop_requested(void)
 {
+    if (task_context && task_context->is_stopped && task_context->is_stopped(task_context))
+        return true;
     return self.record && atomic_load_explicit(&self.record->stop, memory_order_acquire) && self_record();
 }
 

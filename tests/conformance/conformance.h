@@ -1,4 +1,4 @@
-/* What the conformance suites share: BACKEND, some tasks, opening a pool. SPDX-License-Identifier: MIT */
+/* What the conformance suites share: BACKEND and METHOD, some tasks, opening a pool. SPDX-License-Identifier: MIT */
 #ifndef CONFORMANCE_H
 #define CONFORMANCE_H
 
@@ -6,7 +6,21 @@
 
 #include <mproc.h>
 
+#ifndef METHOD
+#define METHOD MPROC_FORK
+#endif
+
 #define IS_PROCESSES (BACKEND == MPROC_PROCESSES)
+#define IS_SERIAL (BACKEND == MPROC_SERIAL)
+
+/* As HARNESS_MAIN, with mproc_init where the start method needs it. */
+#define CONFORMANCE_MAIN(tests)                                                                                        \
+    int main(int argc, char **argv)                                                                                    \
+    {                                                                                                                  \
+        if (argc == 3 && METHOD != MPROC_FORK && mproc_init(&argc, &argv) != 0)                                        \
+            return 1;                                                                                                  \
+        return harness_main(argc, argv, tests, sizeof(tests) / sizeof(tests)[0], HARNESS_SECONDS);                     \
+    }
 
 static int square(const int *number, int64_t *result)
 {
@@ -32,11 +46,26 @@ static int wait_ms(const int *milliseconds, int *result)
 }
 MPROC_TASK(wait_ms);
 
-static inline mproc_pool *open_pool(int workers)
+static inline mproc_pool *open_with(struct mproc_pool_open_arguments arguments)
 {
     mproc_pool *pool;
-    assert_int_equal(mproc_pool_open(&pool, .backend = BACKEND, .workers = workers), 0);
+    struct mproc_error error;
+    arguments.size = sizeof arguments;
+    arguments.pool = &pool;
+    arguments.backend = BACKEND;
+    arguments.method = METHOD;
+    arguments.error = &error;
+    if (mproc_pool_open_with(&arguments) != 0)
+        fail_msg("%s", error.message);
     return pool;
+}
+
+/* OPEN(.workers = 2, ...): a pool of the suite's backend. */
+#define OPEN(...) open_with((struct mproc_pool_open_arguments) { __VA_ARGS__ })
+
+static inline mproc_pool *open_pool(int workers)
+{
+    return OPEN(.workers = workers);
 }
 
 #endif

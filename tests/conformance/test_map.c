@@ -331,8 +331,10 @@ static void a_failed_item_says_its_code_and_message(void **state)
     assert_int_equal(error.item, 1);
     assert_int_equal(error.outcome.kind, MPROC_FAILED);
     assert_string_equal(error.outcome.message, "1 is odd");
-    assert_string_equal(error.message, "500 of 1001 items of 'fail_if_odd' did not succeed; the first is item 1, which "
-                                       "failed with code 1: 1 is odd");
+    assert_non_null(strstr(error.message, "500 of 1001 items of 'fail_if_odd' did not succeed; the first is item 1, "
+                                          "which failed with code 1 at "));
+    assert_non_null(strstr(error.message, "conformance.h:"));
+    assert_non_null(strstr(error.message, ": 1 is odd"));
     assert_int_equal(mproc_pool_close(pool), 0);
     free(numbers);
     free(results);

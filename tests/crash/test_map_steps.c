@@ -18,6 +18,8 @@
 
 enum { ITEMS = 5, PATIENCE = 200 };
 
+enum { FUTEX_WAITV = 449 }; /* how a caller waits for a job and watches the supervisor */
+
 static int add_one(const int *in, int *out)
 {
     *out = *in + 1;
@@ -42,7 +44,8 @@ struct control {
     _Atomic int result;                           /* of the last map */
     _Atomic int victim, victim_has_item, stepped; /* the worker that is stepped, and whether that is over */
     int workers, chunk;
-    enum task { ADD_ONE, NAP, WAIT_FOR_KILL } task;
+    enum task { ADD_ONE, NAP, WAIT_FOR_KILL, BYTES } task;
+    size_t heap_bytes; /* between calls, at most */
 };
 
 static struct control *control;
@@ -59,6 +62,18 @@ static int nap(const int *in, int *out)
     return 0;
 }
 MPROC_TASK(nap);
+
+/* A result of memory of its own, larger than what a call itself leaves until the next one. */
+enum { REPEATS = 1000, CALL_BYTES = 2048 };
+
+static int repeat(const struct mproc_bytes *in, struct mproc_bytes *out)
+{
+    char *text = mproc_bytes_allocate(out, REPEATS * in->size);
+    for (int i = 0; text && i < REPEATS; i++)
+        memcpy(text + (size_t)i * in->size, in->data, in->size);
+    return text ? 0 : -1;
+}
+MPROC_TASK(repeat);
 
 static bool check(bool right, int line)
 {
@@ -98,6 +113,31 @@ static int map_once(mproc_pool *pool, int crashes)
     return result;
 }
 
+static size_t heap_bytes(void)
+{
+    struct mproc_heap_statistics statistics = { .size = sizeof statistics };
+    CHECK(mproc_heap_statistics(&statistics) == 0);
+    return statistics.bytes_in_use;
+}
+
+/* A future of bytes, tried again after a crash. What killed workers had allocated is freed: in the end, there is no
+ * more in the heap than there was. */
+static int bytes_once(mproc_pool *pool)
+{
+    struct mproc_bytes in = { (void *)"abc", 3 }, out = { NULL, 0 };
+    mproc_future *future = NULL;
+    CHECK(mproc_submit(&future, pool, repeat, &in, &out, .retries = 1) == 0);
+    int result = mproc_future_wait(future, MPROC_FOREVER);
+    CHECK(result == 0 && out.size == 3 * REPEATS && memcmp(out.data, "abcabcabc", 9) == 0);
+    CHECK(mproc_future_free(future) == 0 && mproc_bytes_free(&out) == 0);
+    if (control->heap_bytes == 0)
+        control->heap_bytes = heap_bytes();
+    for (int attempt = 0; attempt < 1000 && heap_bytes() > control->heap_bytes + CALL_BYTES; attempt++)
+        usleep(1000); /* what the dead owned goes with them */
+    CHECK(heap_bytes() <= control->heap_bytes + CALL_BYTES);
+    return result;
+}
+
 static _Noreturn void be_caller(void)
 {
     mproc_pool *pool;
@@ -107,7 +147,7 @@ static _Noreturn void be_caller(void)
     for (int round = 1;; round++) {
         while (control->wanted < round)
             usleep(20);
-        control->result = map_once(pool, 1);
+        control->result = control->task == BYTES ? bytes_once(pool) : map_once(pool, 1);
         control->done = round;
     }
 }
@@ -150,7 +190,8 @@ static void wait_for_map(int round)
 static void begin_map(pid_t caller, int round)
 {
     control->wanted = round;
-    while (control->done < round && !stepper_wait_in_call(caller, SYS_futex, 1)) {
+    while (control->done < round && !stepper_wait_in_call(caller, FUTEX_WAITV, 1) &&
+           !stepper_wait_in_call(caller, SYS_futex, 1)) {
     }
 }
 
@@ -216,8 +257,8 @@ static void the_only_worker_is_killed_at_every_instruction_of_a_map(void **state
 {
     (void)state;
     begin();
-    long points = kill_worker_at_each_step(1, 0, ADD_ONE, stepper_stride(5));
-    points += kill_worker_at_each_step(1, 2, ADD_ONE, stepper_stride(5));
+    long points = kill_worker_at_each_step(1, 0, ADD_ONE, stepper_stride(499));
+    points += kill_worker_at_each_step(1, 2, ADD_ONE, stepper_stride(499));
     printf("points: %ld\n", points);
     assert_true(points > 50);
 }
@@ -226,9 +267,18 @@ static void one_of_two_workers_is_killed_at_every_instruction_of_a_map(void **st
 {
     (void)state;
     begin();
-    long points = kill_worker_at_each_step(2, 1, NAP, stepper_stride(5));
+    long points = kill_worker_at_each_step(2, 1, NAP, stepper_stride(151));
     printf("points: %ld\n", points);
     assert_true(points > 50);
+}
+
+static void the_only_worker_is_killed_at_every_instruction_of_a_result_of_bytes(void **state)
+{
+    (void)state;
+    begin();
+    long points = kill_worker_at_each_step(1, 0, BYTES, stepper_stride(1999));
+    printf("points: %ld\n", points);
+    assert_true(points > 10);
 }
 
 /* Both workers are stepped; one stops after j instructions and waits there while the other one is killed after k. */
@@ -238,7 +288,7 @@ static void a_worker_is_killed_while_another_stands_still_at_every_instruction(v
     begin();
     pid_t caller = start_caller(2, 2, ADD_ONE);
     pid_t supervisor = only_child(caller);
-    long points = 0, stride = getenv("MPROC_CRASH_ALL") ? 7 : 61, longest = 1;
+    long points = 0, stride = getenv("MPROC_CRASH_ALL") ? 97 : 3001, longest = 1;
     int round = 0;
     for (long j = 1; longest >= j; j += stride) {
         for (long k = 1;; k += stride) {
@@ -280,7 +330,7 @@ static void the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker(
 {
     (void)state;
     begin();
-    long points = 0, stride = stepper_stride(9);
+    long points = 0, stride = stepper_stride(499);
     for (long k = 0;; k += stride) {
         pid_t caller = start_caller(2, 1, WAIT_FOR_KILL);
         pid_t supervisor = only_child(caller);
@@ -379,18 +429,19 @@ static void the_caller_is_killed_at_every_instruction_of_open(void **state)
 static void the_caller_is_killed_at_every_instruction_of_a_map(void **state)
 {
     (void)state;
-    kill_caller_at_each_step(MAP, stepper_stride(47));
+    kill_caller_at_each_step(MAP, stepper_stride(149));
 }
 
 static void the_caller_is_killed_at_every_instruction_of_close(void **state)
 {
     (void)state;
-    kill_caller_at_each_step(CLOSE, stepper_stride(47));
+    kill_caller_at_each_step(CLOSE, stepper_stride(149));
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_only_worker_is_killed_at_every_instruction_of_a_map),
     cmocka_unit_test(one_of_two_workers_is_killed_at_every_instruction_of_a_map),
+    cmocka_unit_test(the_only_worker_is_killed_at_every_instruction_of_a_result_of_bytes),
     cmocka_unit_test(a_worker_is_killed_while_another_stands_still_at_every_instruction),
     cmocka_unit_test(the_supervisor_is_killed_at_every_instruction_of_replacing_a_worker),
     cmocka_unit_test(the_caller_is_killed_at_every_instruction_of_open),

@@ -322,7 +322,7 @@ static void a_killed_supervisor_ends_the_map_with_an_error(void **state)
     kill(supervisor, SIGKILL);
     pthread_join(map.thread, NULL);
     assert_int_equal(map.result, MPROC_E_SUPERVISOR_DIED);
-    int kinds[5] = { 0 };
+    int kinds[MPROC_SKIPPED + 1] = { 0 };
     for (int i = 0; i < map.n; i++) {
         kinds[map.outcomes[i].kind]++;
         assert_int_equal(map.pids[i] != 0, map.outcomes[i].kind == MPROC_OK);

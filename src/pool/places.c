@@ -1,0 +1,152 @@
+/* Where on the board calls are. SPDX-License-Identifier: MIT */
+#include "pool/board.h"
+#include "pool/future.h"
+#include "pool/job.h"
+#include "pool/pool.h"
+#include "sync/wait.h"
+
+#include <errno.h>
+#include <mproc/memory.h>
+#include <stdlib.h>
+
+static uint64_t bit_of(unsigned index)
+{
+    return UINT64_C(1) << index % 64;
+}
+
+void job_release(const struct backend *backend, struct job *job)
+{
+    if (atomic_fetch_sub(&job->references, 1) != 1)
+        return;
+    struct mproc_outcome *outcomes = job->outcomes;
+    if (backend) {
+        backend->free(outcomes);
+        backend->free(job);
+    } else {
+        free(outcomes);
+        free(job);
+    }
+}
+
+bool places_have_visitors(const struct pool *pool, unsigned index)
+{
+    /* Slots first: the supervisor marks a job as supervised before it clears a dead worker's slot. */
+    for (unsigned i = 0; i < pool_slots_used(pool->shared); i++)
+        if (atomic_load(&pool->shared->slots[i].job) == index + 1)
+            return true;
+    return atomic_load(&pool->shared->supervised[index / 64]) >> index % 64 & 1;
+}
+
+/* Under the lock. */
+static void free_place(struct pool *pool, unsigned index)
+{
+    struct job *job = pool->shared->jobs[index];
+    pool->taken[index / 64] &= ~bit_of(index);
+    pool->retired_count -= pool->retired[index / 64] >> index % 64 & 1;
+    pool->retired[index / 64] &= ~bit_of(index);
+    pool->taken_count--;
+    if (!atomic_load(&pool->keep_memory))
+        job_release(pool->backend, job);
+}
+
+static void free_retired(struct pool *pool)
+{
+    for (unsigned word = 0; word < JOB_WORDS; word++)
+        for (uint64_t retired = pool->retired[word]; retired; retired &= retired - 1) {
+            unsigned index = word * 64 + (unsigned)__builtin_ctzll(retired);
+            if (!places_have_visitors(pool, index))
+                free_place(pool, index);
+        }
+}
+
+static int take_free(struct pool *pool)
+{
+    for (unsigned i = 0; i <= JOB_WORDS; i++) {
+        unsigned word = (pool->next_place / 64 + i) % JOB_WORDS;
+        uint64_t usable = ~pool->taken[word];
+        if (i == 0)
+            usable &= ~UINT64_C(0) << pool->next_place % 64;
+        if (!usable)
+            continue;
+        unsigned index = word * 64 + (unsigned)__builtin_ctzll(usable);
+        pool->taken[word] |= bit_of(index);
+        pool->taken_count++;
+        pool->next_place = (index + 1) % POOL_JOBS;
+        return (int)index;
+    }
+    return -EAGAIN;
+}
+
+static int try_to_take(struct pool *pool)
+{
+    int place = -EAGAIN;
+    pthread_mutex_lock(&pool->lock);
+    if (pool->retired_count > 0)
+        free_retired(pool);
+    if (pool->taken_count < pool->backlog)
+        place = take_free(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return place;
+}
+
+/* Futures whose calls are over need no place any more. */
+static int take_or_make_room(struct pool *pool)
+{
+    int place = try_to_take(pool);
+    if (place != -EAGAIN || !futures_leave_places(pool))
+        return place;
+    return try_to_take(pool);
+}
+
+int places_take(struct pool *pool, bool wait)
+{
+    struct pool_shared *shared = pool->shared;
+    int place = take_or_make_room(pool);
+    while (place == -EAGAIN && wait) {
+        struct wait sleep = {
+            .word = &shared->bells[BELL_ANY],
+            .expected = atomic_load(&shared->bells[BELL_ANY]),
+            .deadline = INT64_MAX,
+        };
+        atomic_fetch_add(&shared->place_wanted, 1);
+        place = take_or_make_room(pool);
+        int err = 0;
+        if (place == -EAGAIN)
+            err = pool_is_broken(pool) ? pool_reason(pool) : wait_sleep(&sleep);
+        atomic_fetch_sub(&shared->place_wanted, 1);
+        if (err < 0 && err != -ETIMEDOUT)
+            return err;
+        if (place == -EAGAIN)
+            place = take_or_make_room(pool);
+    }
+    return place;
+}
+
+void places_leave(struct pool *pool, struct job *job)
+{
+    unsigned index = job->index;
+    board_withdraw(pool->shared, index, job->level);
+    bool visitors = places_have_visitors(pool, index);
+    /* The worker that said "over" is usually on its way out. */
+    for (int i = 0; visitors && i < 200; i++) {
+        os_cpu_relax();
+        visitors = places_have_visitors(pool, index);
+    }
+    pthread_mutex_lock(&pool->lock);
+    if (visitors) {
+        pool->retired[index / 64] |= bit_of(index);
+        pool->retired_count++;
+    } else {
+        free_place(pool, index);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (atomic_load(&pool->shared->place_wanted))
+        board_ring(&pool->shared->bells[BELL_ANY]);
+}
+
+void places_clear(struct pool *pool)
+{
+    for (unsigned word = 0; word < JOB_WORDS; word++)
+        for (uint64_t retired = pool->retired[word]; retired; retired &= retired - 1)
+            free_place(pool, word * 64 + (unsigned)__builtin_ctzll(retired));
+}

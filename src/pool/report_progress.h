@@ -1,0 +1,19 @@
+/* Telling how far a call has come, and logging what has ended. SPDX-License-Identifier: MIT */
+#ifndef POOL_REPORT_PROGRESS_H
+#define POOL_REPORT_PROGRESS_H
+
+#include "pool/work.h"
+
+/* While results are waited for; does nothing if it has been called just now. */
+void progress_tick(struct work *work);
+
+/* When they are there. */
+void progress_end(struct work *work);
+
+/* Adds what has ended, and is not in the log yet, to it. */
+void progress_log(struct work *work);
+
+/* A report: calls the caller's function. */
+void progress_report(struct progress_state *state, const struct mproc_map_arguments *call, bool over);
+
+#endif
