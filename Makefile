@@ -47,6 +47,7 @@ soak:
 	@scripts/build.sh release
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_stress
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_queue_soak
+	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_pool_soak
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_soak
 	MPROC_SOAK_SECONDS=$(SECONDS) HARNESS_VERBOSE=1 build/release/tests/test_python gigabytes_go_both_ways
 
