@@ -1,10 +1,14 @@
-# Headers, libraries, pkg-config file and CMake package.
+# Headers, libraries, tools, pkg-config file and CMake package.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(TARGETS mproc_shared mproc_static EXPORT mproc
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET mproc-timeline)
+  install(TARGETS mproc-timeline RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES tools/mproc-timeline.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mproc)
 install(EXPORT mproc NAMESPACE mproc:: FILE mproc-targets.cmake DESTINATION ${package_dir})

@@ -5,6 +5,7 @@ set -eu
 
 missing_programs=
 missing_packages=
+wanted_packages=
 
 # need PACKAGE COMMAND...: the package is missing if the command fails
 need() {
@@ -14,6 +15,13 @@ need() {
         missing_packages="$missing_packages $package"
         missing_programs="$missing_programs $package"
     fi
+}
+
+# want PACKAGE COMMAND...: the same of what can be done without
+want() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || wanted_packages="$wanted_packages $package"
 }
 
 has() { command -v "$1"; }
@@ -28,6 +36,8 @@ for purpose in "$@"; do
         need libc6-dev has_header stdio.h
         need cmake has_cmake
         need make has make
+        want pkg-config has pkg-config
+        want libjansson-dev has_header jansson.h
         ;;
     test)
         need g++ has g++
@@ -38,6 +48,9 @@ for purpose in "$@"; do
         need pkg-config has pkg-config
         need libcmocka-dev has_header cmocka.h
         need libuv1-dev has_header uv.h
+        need libgd-dev has_header gd.h
+        need libcurl4-openssl-dev has_header curl/curl.h
+        need zlib1g-dev has_header zlib.h
         need git has git
         need procps has ps
         need python3 has python3
@@ -69,7 +82,11 @@ for purpose in "$@"; do
     esac
 done
 
-[ -n "$missing_packages" ] || exit 0
+[ -n "$missing_packages$wanted_packages" ] || exit 0
+if [ -z "$missing_packages" ] && ! { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; } >/dev/null; then
+    echo "Some things will not be built, as these are missing:$wanted_packages"
+    exit 0
+fi
 
 if ! has apt-get >/dev/null; then
     echo "These are missing, and this is not Debian or Ubuntu, so please install them:$missing_packages" >&2
@@ -83,13 +100,17 @@ if [ "$(id -u)" != 0 ]; then
         exit 1
     fi
     as_root=sudo
+    [ -n "$missing_packages" ] || as_root='sudo -n' # not worth a password
 fi
 
-echo "Installing with apt-get:$missing_packages"
+echo "Installing with apt-get:$missing_packages$wanted_packages"
 export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
+$as_root apt-get update -qq || [ -z "$missing_packages" ]
 # shellcheck disable=SC2086 # a list of words
-$as_root apt-get install -y -qq --no-install-recommends $missing_packages >/dev/null
+[ -z "$missing_packages" ] || $as_root apt-get install -y -qq --no-install-recommends $missing_packages >/dev/null
+# shellcheck disable=SC2086
+[ -z "$wanted_packages" ] || $as_root apt-get install -y -qq --no-install-recommends $wanted_packages >/dev/null ||
+    echo "Some things will not be built, as these cannot be installed:$wanted_packages"
 
 # clang's runtime depends on the clang that has only now been installed
 case " $missing_packages " in
