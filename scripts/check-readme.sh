@@ -1,5 +1,6 @@
 #!/bin/sh
-# The program in the README compiles without a warning and prints what it should; those in the manual compile.
+# The program in the README compiles without a warning and prints what it should; those in the manual compile, and run,
+# but for the one that waits for Ctrl-C.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -21,4 +22,5 @@ awk -v folder="$work" '
 [ -e "$work/manual2.c" ]
 for program in "$work"/manual*.c; do
     gcc -std=gnu11 -Wall -Wextra -Werror -Iinclude "$program" -o "$work/manual" build/release/libmproc.a -pthread
+    grep -q SIGINT "$program" || timeout 60 "$work/manual" >/dev/null
 done

@@ -29,7 +29,7 @@ suite() {
         return
     fi
     echo "Testing '$preset'"
-    ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" 2>&1 |
+    ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" "$@" 2>&1 |
         tee build/suite.log | grep -v '^ *Start\|^Internal ctest\|^$'
     total=$(sed -n 's/.*tests passed, \([0-9]*\) tests* failed out of \([0-9]*\).*/\1 \2/p' build/suite.log)
     bad=${total% *}
