@@ -136,17 +136,22 @@ static struct resources resources_now(void)
     return now;
 }
 
+/* A call whose worker was still on its way out keeps its memory until the next one; and which pages of the heap are in
+ * use depends on who came when. A million items that leave 16 bytes each would leave 4,000 pages. */
+enum { KEPT_BYTES = 65536, KEPT_PAGES = 2048 };
+
 static void check_nothing_is_left(struct resources before)
 {
     struct resources now = resources_now();
-    for (int i = 0; i < HARNESS_PATIENCE && now.heap > before.heap; i++) { /* those on their way out keep theirs */
+    for (int i = 0; i < HARNESS_PATIENCE && now.heap > before.heap + KEPT_BYTES;
+         i++) { /* those on their way out keep theirs */
         harness_sleep_ms(1);
         now = resources_now();
     }
-    assert_int_equal(now.heap, before.heap);
+    assert_in_range(now.heap, 0, before.heap + KEPT_BYTES);
     assert_int_equal(now.descriptors, before.descriptors);
     assert_int_equal(now.children, before.children);
-    assert_true(OS_ADDRESS_SANITIZER || now.pages - before.pages < 256);
+    assert_true(OS_ADDRESS_SANITIZER || now.pages - before.pages < KEPT_PAGES);
 }
 
 enum { N = 1000 };
