@@ -6,6 +6,7 @@
 #include "sync/watch.h"
 
 #include <limits.h>
+#include <signal.h>
 
 static uint64_t bit_of(uint32_t index)
 {
@@ -165,6 +166,12 @@ bool board_needs_attention(struct pool_shared *pool, int64_t before)
      */
     int64_t next = atomic_load(&pool->next_look);
     return (next == 0 || next > before) && atomic_exchange(&pool->attention, 1) == 0;
+}
+
+void board_call_supervisor(struct pool_shared *pool, int64_t before)
+{
+    if (board_needs_attention(pool, before))
+        kill(pool->supervisor_pid, SIGCHLD); /* which it polls for */
 }
 
 /* ---- calling those who wait */

@@ -71,16 +71,22 @@ static void deliver_items(struct work *work, const struct pool *pool, struct uns
     copy_results(work, first_ok, job->n - first_ok);
 }
 
+int work_report(const struct work *work, const struct pool *pool, int err)
+{
+    const char *name = work->task->name;
+    if (err == MPROC_E_NO_WORKERS && pool && pool->shared)
+        return report(work->call.error, err, "%s of '%s' (%s)", work->what, name,
+                      mproc_strerror(atomic_load(&pool->shared->reason)));
+    return report(work->call.error, err, "%s of '%s'", work->what, name);
+}
+
 static void describe(const struct work *work, const struct pool *pool, int err, const struct unsuccessful *unsuccessful)
 {
     struct mproc_error *error = work->call.error;
     if (!error)
         return;
-    const char *name = work->job->name;
-    if (err == MPROC_E_NO_WORKERS && pool && pool->shared)
-        report(error, err, "%s of '%s' (%s)", work->what, name, mproc_strerror(atomic_load(&pool->shared->reason)));
-    else if (err)
-        report(error, err, "%s of '%s'", work->what, name);
+    if (err)
+        work_report(work, pool, err);
     if (unsuccessful->count == 0)
         return;
     if (!err) {
@@ -88,7 +94,7 @@ static void describe(const struct work *work, const struct pool *pool, int err, 
         mproc_outcome_text(&unsuccessful->outcome, text, sizeof text);
         report_text(error, unsuccessful->count < INT_MAX ? (int)unsuccessful->count : INT_MAX,
                     "%zu of %u items of '%s' did not succeed; the first is item %zu, which %s", unsuccessful->count,
-                    work->job->n, name, unsuccessful->first, text);
+                    work->job->n, work->job->name, unsuccessful->first, text);
     }
     error->item = unsuccessful->first;
     error->outcome = unsuccessful->outcome;

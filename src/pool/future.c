@@ -44,6 +44,25 @@ static void free_results(const struct work *work)
             item_drop_result(job, item);
 }
 
+static struct future *make(void)
+{
+    struct future *future = calloc(1, sizeof *future);
+    if (!future)
+        return NULL;
+    atomic_store(&future->references, 1);
+    pthread_mutex_init(&future->lock, NULL);
+    pthread_cond_init(&future->delivered, NULL);
+    return future;
+}
+
+/* One that has no job, or has it no more. */
+static void discard(struct future *future)
+{
+    pthread_mutex_destroy(&future->lock);
+    pthread_cond_destroy(&future->delivered);
+    free(future);
+}
+
 void future_drop(struct future *future)
 {
     if (atomic_fetch_sub(&future->references, 1) != 1)
@@ -52,10 +71,8 @@ void future_drop(struct future *future)
         free_results(&future->work);
     watcher_close(future->work.job);
     work_end(&future->work);
-    pthread_mutex_destroy(&future->lock);
-    pthread_cond_destroy(&future->delivered);
 #ifndef __clang_analyzer__ /* which does not count references */
-    free(future);
+    discard(future);
 #endif
 }
 
@@ -148,7 +165,7 @@ bool futures_leave_places(struct pool *pool)
 static int deliver(struct future *future, struct pool *pool)
 {
     int result = work_deliver(&future->work, pool, 0);
-    future->handed_over = future->work.copy_output ? future->work.call.output != NULL : true;
+    future->handed_over = !future->work.copy_output || future->work.call.output;
     if (pool) {
         leave_place(pool, future);
         unlist(pool, future);
@@ -338,24 +355,6 @@ void futures_let_go(struct pool *pool)
 
 /* ---- beginning */
 
-static struct future *make(void)
-{
-    struct future *future = calloc(1, sizeof *future);
-    if (!future)
-        return NULL;
-    atomic_store(&future->references, 1);
-    pthread_mutex_init(&future->lock, NULL);
-    pthread_cond_init(&future->delivered, NULL);
-    return future;
-}
-
-static void discard(struct future *future)
-{
-    pthread_mutex_destroy(&future->lock);
-    pthread_cond_destroy(&future->delivered);
-    free(future);
-}
-
 /* In a task of the pool, or of any with no pool named, there is no list that somebody will look at. */
 static int begin(struct future *future, mproc_pool *handle, struct pool *pool)
 {
@@ -394,6 +393,8 @@ int future_begin(struct future **made, mproc_pool *handle, const struct mproc_ma
 {
     struct work work = { .asynchronous = true };
     int err = work_check(&work, what, arguments);
+    if (!err)
+        err = work_refuse_iterating(&work);
     if (err)
         return err;
     struct future *future = make();
@@ -401,15 +402,9 @@ int future_begin(struct future **made, mproc_pool *handle, const struct mproc_ma
         return report(work.call.error, -ENOMEM, "%s of '%s'", what, work.task->name);
     future->work = work;
     struct pool *pool = NULL;
-    bool is_default = !handle;
     err = publish(future, audience);
-    if (err) {
-        discard(future);
-        return err;
-    }
-    err = pool_acquire(&handle, &pool, work.call.error);
-    if (err && !is_default)
-        report(work.call.error, err, "%s of '%s'", what, work.task->name);
+    if (!err)
+        err = work_acquire_pool(&work, &handle, &pool);
     if (!err) {
         err = begin(future, handle, pool);
         if (handle)
@@ -442,9 +437,6 @@ void future_detach(struct future *future)
 int mproc_map_async_with(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments)
 {
     struct future *future = NULL;
-    if (arguments && arguments->size == sizeof *arguments &&
-        (arguments->next || arguments->unordered || arguments->window))
-        return report(arguments->error, -EINVAL, "mproc_map_async: .next, .unordered and .window are for mproc_imap");
     int err =
         future_begin(&future, pool, arguments, arguments && arguments->n == 1 ? "mproc_submit" : "mproc_map_async",
                      result ? FUTURE_FOR_CALLER : FUTURE_FOR_CALLBACK);
@@ -572,10 +564,9 @@ int mproc_future_free(mproc_future *handle)
     if (!handle)
         return 0;
     int err = future_get(handle, &future);
-    if (!err)
-        err = handles_close(&handles, handle, &object, NULL);
-    else
+    if (err)
         return err;
+    err = handles_close(&handles, handle, &object, NULL);
     if (!err) {
         future_detach(future);
         pthread_mutex_lock(&future->lock);

@@ -19,7 +19,6 @@
 #include <mproc/imap.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A batch should take its worker about so long. */
 #define BATCH_TIME INT64_C(200000)
@@ -184,7 +183,7 @@ static int send_batch(struct mproc_imap_state *imap, size_t room, bool wait)
         batch->outcomes[0] = (struct mproc_outcome) { .kind = MPROC_SKIPPED, .worker = -1 };
     else if (batch)
         err = begin_batch(imap, batch, input, wait);
-    if (batch && err == -EAGAIN && asked && !imap->call.no_wait) /* what was asked for has to go */
+    if (batch && err == -EAGAIN && asked) /* what was asked for has to go */
         err = begin_batch(imap, batch, input, true);
     free(asked);
     if (batch && !err)
@@ -265,14 +264,14 @@ static int wait_for_batch(struct mproc_imap_state *imap, int64_t deadline)
 
 static int64_t tick(struct mproc_imap_state *imap, int64_t deadline)
 {
-    int64_t soon = os_now() + 100000000;
+    int64_t soon = os_now() + PROGRESS_INTERVAL;
     return imap->call.progress && soon < deadline ? soon : deadline;
 }
 
 static void report_now(struct mproc_imap_state *imap, bool over)
 {
     int64_t now = os_now();
-    if (imap->call.progress && (over || now - imap->progress.last >= 100000000))
+    if (imap->call.progress && (over || now - imap->progress.last >= PROGRESS_INTERVAL))
         progress_report(&imap->progress, &imap->call, over);
 }
 
@@ -288,14 +287,10 @@ static int open_batch(struct mproc_imap_state *imap, struct batch *batch)
 
 static void log_item(struct mproc_imap_state *imap, const struct batch *batch, size_t i)
 {
-    struct timespec real;
     const struct mproc_outcome *outcome = &batch->outcomes[i];
-    clock_gettime(CLOCK_REALTIME, &real);
     int64_t started = batch->future ? batch->future->work.job->records[i].started : 0;
     const struct mproc_bytes *bytes = (const void *)(batch->output + i * imap->call.output_size);
-    if (started)
-        started = (int64_t)real.tv_sec * 1000000000 + real.tv_nsec - (os_now() - started);
-    joblog_add(imap->joblog, batch->first + i, started, outcome, imap->call.input_size,
+    joblog_add(imap->joblog, batch->first + i, progress_real_time(started), outcome, imap->call.input_size,
                outcome->kind != MPROC_OK    ? 0
                : imap->call.output_is_bytes ? bytes->size
                                             : imap->call.output_size);
@@ -414,7 +409,7 @@ static int check(const struct mproc_map_arguments *arguments, struct work *work)
         return err;
     work->call.n = n;
     work->call.input = arguments->input;
-    if (call.outcomes || call.on_done || call.no_wait || call.resume > (call.joblog != NULL))
+    if (call.outcomes || call.on_done || call.no_wait)
         return report(call.error, -EINVAL, "mproc_imap of '%s': .outcomes, .on_done and .no_wait are for other calls",
                       work->task->name);
     if (!call.output && n > 0)
@@ -425,10 +420,9 @@ static int check(const struct mproc_map_arguments *arguments, struct work *work)
 static int find_workers(mproc_pool *handle, const struct work *work, unsigned *workers)
 {
     struct pool *pool = NULL;
-    bool is_default = !handle;
-    int err = pool_acquire(&handle, &pool, work->call.error);
+    int err = work_acquire_pool(work, &handle, &pool);
     if (err)
-        return is_default ? err : report(work->call.error, err, "mproc_imap of '%s'", work->task->name);
+        return err;
     *workers = pool->shared ? atomic_load(&pool->shared->most) : 0;
     if (handle)
         handle_release(handle);

@@ -7,7 +7,6 @@
 #include "pool/job.h"
 
 #include <mproc/bytes.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -120,9 +119,8 @@ static int64_t begin(struct runner *runner, struct job *job, uint32_t item)
     int64_t due = atomic_load(&job->stop_running)       ? INT64_MIN
                   : job->timeout >= INT64_MAX - now - 1 ? INT64_MAX
                                                         : now + job->timeout + 1;
-    if ((job->timeout || due == INT64_MIN) && runner->pool && runner->pool->supervisor_pid &&
-        board_needs_attention(runner->pool, due))
-        kill(runner->pool->supervisor_pid, SIGCHLD); /* which it polls for */
+    if ((job->timeout || due == INT64_MIN) && runner->pool && runner->pool->supervisor_pid)
+        board_call_supervisor(runner->pool, due);
     runner->cpu_started = job->usage ? os_thread_cpu_time() : 0;
     atomic_signal_fence(memory_order_seq_cst);
     return now;

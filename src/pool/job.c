@@ -109,7 +109,7 @@ static bool eight_have_ended(const struct job *job, uint32_t first)
 bool job_is_done(struct job *job)
 {
     uint32_t begin = atomic_load_explicit(&job->ended_up_to, memory_order_acquire), item = begin;
-    while (item < job->n && item % WORD_ITEMS == 0 && eight_have_ended(job, item))
+    while (item < job->n && eight_have_ended(job, item))
         item += WORD_ITEMS;
     if (item >= job->n)
         item = job->n;

@@ -68,8 +68,7 @@ static void send(const struct worker_slot *slot, int signal)
     else
         kill(pid, signal); /* not reaped yet: its number is its own */
     os_subtree_forget(&subtree);
-    if (fd >= 0)
-        os_close_all((const int[]) { fd }, 1);
+    os_close_all(&fd, 1);
 }
 
 static void ask(struct limits *limits, unsigned index, uint64_t number, enum mproc_outcome_kind reason, int64_t now)
@@ -150,11 +149,6 @@ static void look_at_job(struct limits *limits, unsigned index, uint32_t job_in, 
         ask(limits, index, number, reason, now);
 }
 
-void limits_keep_job(struct pool_shared *pool, uint32_t index)
-{
-    atomic_fetch_or(&pool->supervised[index / 64], UINT64_C(1) << index % 64);
-}
-
 static void look_at_worker(struct limits *limits, unsigned index, int64_t now, int64_t *due)
 {
     struct pool_shared *pool = limits->pool;
@@ -166,7 +160,7 @@ static void look_at_worker(struct limits *limits, unsigned index, int64_t now, i
     if (in_job) {
         _Atomic uint64_t *supervised = &pool->supervised[(in_job - 1) / 64];
         uint64_t before = atomic_load(supervised);
-        limits_keep_job(pool, in_job - 1);
+        atomic_store(supervised, before | UINT64_C(1) << (in_job - 1) % 64);
         /* Still in it: who frees the job looks at the slots first, and then at what was just stored. */
         if (atomic_load(&slot->job) == in_job)
             look_at_job(limits, index, in_job, now, due);

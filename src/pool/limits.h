@@ -20,7 +20,4 @@ int64_t limits_attend(struct limits *limits);
 /* How an item ends whose worker has ended while it ran it: as it was to be stopped, or MPROC_CRASHED. */
 enum mproc_outcome_kind limits_verdict(const struct limits *limits, unsigned slot);
 
-/* Says that the supervisor looks at a job, so that its memory stays, whatever else does: see recovery.c. */
-void limits_keep_job(struct pool_shared *pool, uint32_t index);
-
 #endif

@@ -62,17 +62,18 @@ int mproc_map_with(mproc_pool *handle, const struct mproc_map_arguments *argumen
     int err = work_check(&work, "mproc_map", arguments);
     if (err)
         return err;
-    if (work.call.on_done || work.call.next || work.call.unordered || work.call.window)
-        return report(work.call.error, -EINVAL,
-                      "mproc_map of '%s': .on_done, .next, .unordered and .window are for other calls",
+    err = work_refuse_iterating(&work);
+    if (err)
+        return err;
+    if (work.call.on_done)
+        return report(work.call.error, -EINVAL, "mproc_map of '%s': .on_done is for asynchronous calls",
                       work.task->name);
     if (!handle && work.call.n == 0)
         return 0;
     struct pool *pool = NULL;
-    bool is_default = !handle;
-    err = pool_acquire(&handle, &pool, work.call.error);
+    err = work_acquire_pool(&work, &handle, &pool);
     if (err)
-        return is_default ? err : report(work.call.error, err, "mproc_map of '%s'", work.task->name);
+        return err;
     err = work.call.n <= JOB_ITEMS_MAX && work.call.n > 0 ? run(&work, pool) : run_slices(&work, pool);
     if (handle)
         handle_release(handle);

@@ -35,15 +35,14 @@ struct recovery {
     struct entries unresolved;   /* claims in CLAIM_INTENT of workers that died */
     struct entries returned;     /* the third place: ranges that wait for an empty source */
     int64_t out_of_memory_kills; /* of the control group, as far as is known; -1: it does not say */
+    bool knows_kills;            /* asked for once the pool is open, as it takes reading files */
 };
 
 struct recovery *recovery_create(struct pool_shared *pool)
 {
     struct recovery *recovery = calloc(1, sizeof *recovery);
-    if (recovery) {
+    if (recovery)
         recovery->pool = pool;
-        recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
-    }
     return recovery;
 }
 
@@ -310,6 +309,9 @@ static bool is_idle(const struct recovery *recovery)
 
 int64_t recovery_attend(struct recovery *recovery)
 {
+    if (!recovery->knows_kills)
+        recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
+    recovery->knows_kills = true;
     if (is_idle(recovery))
         return -1;
     work_off_lists(recovery);
@@ -321,7 +323,8 @@ int64_t recovery_attend(struct recovery *recovery)
 
 static bool is_killed_for_memory(struct recovery *recovery, int status)
 {
-    if (recovery->out_of_memory_kills < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+    if (!recovery->knows_kills || recovery->out_of_memory_kills < 0 || !WIFSIGNALED(status) ||
+        WTERMSIG(status) != SIGKILL)
         return false;
     int64_t before = recovery->out_of_memory_kills;
     recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());

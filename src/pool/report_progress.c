@@ -8,8 +8,6 @@
 
 #include <time.h>
 
-#define INTERVAL INT64_C(100000000)
-
 /* How much of the rate is the last interval's. */
 #define RATE_WEIGHT 0.2
 
@@ -38,7 +36,7 @@ void progress_report(struct progress_state *state, const struct mproc_map_argume
         call->progress(report, call->progress_context);
 }
 
-static int64_t real_time_of(int64_t monotonic)
+int64_t progress_real_time(int64_t monotonic)
 {
     struct timespec real;
     clock_gettime(CLOCK_REALTIME, &real);
@@ -56,7 +54,7 @@ static void log_item(struct work *work, uint32_t item, enum mproc_outcome_kind k
     struct mproc_outcome outcome = item_outcome(job, item, kind);
     size_t sent = bytes_of(job->input + item * job->input_size, job->input_size, work->call.input_is_bytes);
     size_t received = bytes_of(job->output + item * job->output_size, job->output_size, work->call.output_is_bytes);
-    joblog_add(work->joblog, item, real_time_of(job->records[item].started), &outcome, sent,
+    joblog_add(work->joblog, item, progress_real_time(job->records[item].started), &outcome, sent,
                kind == MPROC_OK ? received : 0);
 }
 
@@ -92,7 +90,7 @@ static void report(struct work *work, bool over)
 void progress_tick(struct work *work)
 {
     int64_t now = os_now();
-    if (now - (work->progress.last ? work->progress.last : work->progress.began) < INTERVAL)
+    if (now - (work->progress.last ? work->progress.last : work->progress.began) < PROGRESS_INTERVAL)
         return;
     work->progress.last = work->call.progress ? work->progress.last : now;
     progress_log(work);

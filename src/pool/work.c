@@ -18,9 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often progress is reported, and logs are written, while results are waited for. */
-#define TICK INT64_C(100000000)
-
 /* ---- what the job's memory holds */
 
 /* Offsets in one block; in front of them is the job itself. */
@@ -40,13 +37,19 @@ static bool place(size_t *end, size_t *offset, size_t size)
     return !__builtin_add_overflow(*offset, size, end);
 }
 
+/* Bytes of a copy, so that the next one is aligned as malloc's blocks are. */
+static size_t align(size_t size)
+{
+    return (size + 15) & ~(size_t)15;
+}
+
 /* Bytes that inputs of struct mproc_bytes point to, and that workers do not see. False if they are too many. */
 static bool count_bytes(const struct work *work, const struct pool *pool, size_t *total)
 {
     const struct mproc_bytes *bytes = work->call.input;
     *total = 0;
     for (size_t i = 0; i < work->call.n; i++) {
-        size_t size = (bytes[i].size + 15) & ~(size_t)15;
+        size_t size = align(bytes[i].size);
         if (!is_shared(pool, bytes[i].data, bytes[i].size) &&
             (size < bytes[i].size || __builtin_add_overflow(*total, size, total)))
             return false;
@@ -93,7 +96,7 @@ static void copy_bytes(const struct work *work, const struct pool *pool, struct 
         if (is_shared(pool, input[i].data, input[i].size) || input[i].size == 0)
             continue;
         input[i].data = memcpy(to, input[i].data, input[i].size);
-        to += (input[i].size + 15) & ~(size_t)15;
+        to += align(input[i].size);
     }
 }
 
@@ -185,13 +188,8 @@ static int begin_on_board(struct work *work, struct pool *pool, bool wait)
     bool late =
         pool->backend->separate_memory && !pool->shared->options.by_name && work->task->order > pool->registered;
     int place = late ? MPROC_E_REGISTERED_LATE : pool_is_broken(pool) ? pool_reason(pool) : places_take(pool, wait);
-    if (place < 0) {
-        report(work->call.error, place, "%s of '%s'", work->what, work->task->name);
-        if (place == MPROC_E_NO_WORKERS)
-            report(work->call.error, place, "%s of '%s' (%s)", work->what, work->task->name,
-                   mproc_strerror(atomic_load(&pool->shared->reason)));
-        return place;
-    }
+    if (place < 0)
+        return work_report(work, pool, place);
     job->index = (uint32_t)place;
     work->on_board = true;
     atomic_fetch_add(&job->references, 1);
@@ -223,6 +221,13 @@ int work_begin(struct work *work, struct pool *pool, bool wait)
         work_end(work);
     }
     return err;
+}
+
+int work_acquire_pool(const struct work *work, mproc_pool **handle, struct pool **pool)
+{
+    bool is_default = !*handle; /* which fills the error itself */
+    int err = pool_acquire(handle, pool, work->call.error);
+    return err && !is_default ? work_report(work, NULL, err) : err;
 }
 
 /* ---- waiting */
@@ -269,7 +274,7 @@ int work_wait(struct work *work, struct pool *pool, int64_t deadline, bool ticks
             pool_end_calls(pool);
             continue;
         }
-        int64_t tick = ticks ? os_now() + TICK : INT64_MAX;
+        int64_t tick = ticks ? os_now() + PROGRESS_INTERVAL : INT64_MAX;
         int err = sleep_once(work, pool, tick < deadline ? tick : deadline);
         if (ticks)
             progress_tick(work);

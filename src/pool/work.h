@@ -4,7 +4,7 @@
 #ifndef POOL_WORK_H
 #define POOL_WORK_H
 
-#include "pool/shared.h"
+#include "pool/job.h"
 
 #include <mproc/pool.h>
 #include <stdbool.h>
@@ -36,6 +36,12 @@ struct work {
 /* Copies and checks the arguments of a call, and finds its task. Returns 0 or an error code, with the error filled. */
 int work_check(struct work *work, const char *what, const struct mproc_map_arguments *arguments);
 
+/* Refuses what is for mproc_imap alone. Returns 0 or -EINVAL, with the error filled. */
+int work_refuse_iterating(const struct work *work);
+
+/* pool_acquire, with the error filled in the call's name. */
+int work_acquire_pool(const struct work *work, mproc_pool **handle, struct pool **pool);
+
 /* Makes the job, with copies of what workers do not see, and begins it. `wait`: for a place. Returns 0 or an error
  * code, with the error filled and nothing left behind. */
 int work_begin(struct work *work, struct pool *pool, bool wait);
@@ -54,13 +60,15 @@ void work_leave(struct work *work, struct pool *pool);
  * does. */
 int work_deliver(struct work *work, struct pool *pool, int err);
 
+/* Fills the error of a call that broke off, or did not begin. Returns err. */
+int work_report(const struct work *work, const struct pool *pool, int err);
+
 /* What is left: memory, and the log. */
 void work_end(struct work *work);
 
-/* True if it is given up to wait for a call that a task has broken off. */
 static inline bool work_is_over(const struct work *work)
 {
-    return atomic_load_explicit(&work->job->over, memory_order_acquire) != 0;
+    return job_is_over(work->job);
 }
 
 /* Fills the outcomes of the items from `first` on, which were never submitted. */

@@ -92,6 +92,15 @@ static int check_options(const struct work *work)
     return wrong ? report(call->error, -EINVAL, "%s of '%s': %s", work->what, work->task->name, wrong) : 0;
 }
 
+int work_refuse_iterating(const struct work *work)
+{
+    const struct mproc_map_arguments *call = &work->call;
+    if (!call->next && !call->unordered && !call->window)
+        return 0;
+    return report(call->error, -EINVAL, "%s of '%s': .next, .unordered and .window are for mproc_imap", work->what,
+                  work->task->name);
+}
+
 /* Elements of struct mproc_bytes whose bytes cannot be. */
 static int check_bytes(const struct work *work)
 {

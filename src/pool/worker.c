@@ -185,8 +185,8 @@ static void ask_for_more_workers(const struct worker *worker)
         return;
     if (pool->threads)
         pool->threads->backend->look(pool->threads);
-    else if (board_needs_attention(pool, INT64_MIN))
-        kill(pool->supervisor_pid, SIGCHLD); /* which it polls for */
+    else
+        board_call_supervisor(pool, INT64_MIN);
 }
 
 /* Works on a job until there is nothing left to take, or others are to have their turn. Returns whether there was
@@ -256,6 +256,12 @@ static int mismatched(const void *input, void *output)
                               "the worker's program has a task of that name with other types");
 }
 
+static const struct mproc_task *find_task(const char *name)
+{
+    const struct mproc_task *task = registry_find(NULL, name);
+    return task && task->kind == MPROC_KIND_TASK ? task : NULL;
+}
+
 static void find_call(struct worker *worker, const struct job *job)
 {
     worker->runner.call = job->call;
@@ -265,8 +271,8 @@ static void find_call(struct worker *worker, const struct job *job)
         worker->runner.call = worker->found;
         return;
     }
-    const struct mproc_task *task = registry_find(NULL, job->name);
-    if (!task || task->kind != MPROC_KIND_TASK)
+    const struct mproc_task *task = find_task(job->name);
+    if (!task)
         worker->runner.call = missing;
     else if (task->input_size && (task->input_size != job->input_size || task->output_size != job->output_size))
         worker->runner.call = mismatched;
@@ -360,8 +366,9 @@ static void sleep_until_called(struct worker *worker, uint32_t seen)
     int64_t patience = pool->options.adaptive ? pool->options.idle_timeout : -1;
     uint64_t bit = UINT64_C(1) << worker->index % 64;
     _Atomic uint64_t *asleep = &pool->asleep[worker->index / 64];
-    tidy_up(worker, os_now());
-    if (is_above_memory_limit(worker, os_now()))
+    int64_t now = os_now();
+    tidy_up(worker, now);
+    if (is_above_memory_limit(worker, now))
         set_ending(worker, WORKER_TO_BE_REPLACED);
     /* Sequentially consistent on both sides: either board_call sees the bit, or this sees the new count. */
     atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
@@ -393,8 +400,8 @@ static int (*find_hook(const struct worker *worker, const char *name, int (*call
 {
     if (name[0] == '\0' || !worker->pool->options.by_name)
         return name[0] ? call : NULL;
-    const struct mproc_task *task = registry_find(NULL, name);
-    return task && task->kind == MPROC_KIND_TASK ? task->call : missing;
+    const struct mproc_task *task = find_task(name);
+    return task ? task->call : missing;
 }
 
 static int initialise(struct worker *worker)

@@ -250,40 +250,41 @@ static int watch_signals(struct state *state, bool is_process)
     return state->child_fd < 0 ? -errno : 0;
 }
 
-static _Noreturn void be_supervisor(struct state *state, bool is_process)
+static _Noreturn void be_supervisor(const struct supervisor_message *message, const struct supervisor_calls *calls,
+                                    bool is_process)
 {
-    state->self = getpid();
-    state->caller_fd = os_pidfd_open(state->caller);
-    if (!is_process && getppid() != state->caller)
-        _exit(0);
-    char name[64];
-    snprintf(name, sizeof name, "%.10s:boss", state->name);
-    os_set_name(name);
-    int err = state->caller_fd < 0 ? state->caller_fd : watch_signals(state, is_process);
-    if (!err)
-        err = state->calls->begin(state->pool);
-    unsigned wanted = err ? 0 : state->calls->wanted(state->pool);
-    for (unsigned slot = 0; slot < wanted && !err; slot++)
-        err = start_worker(state, slot);
-    if (send(state->link, &err, sizeof err, MSG_NOSIGNAL) != sizeof err || err)
-        end(state);
-    supervise(state);
-}
-
-_Noreturn void supervisor_be(const struct supervisor_message *message, const struct supervisor_calls *calls)
-{
-    sigset_t ignored;
-    os_signals_block(&ignored);
     static struct state state;
     state = (struct state) {
         .calls = calls,
         .pool = message->pool,
         .name = message->name,
         .useless_most = message->useless_most,
+        .self = getpid(),
         .caller = message->caller,
+        .caller_fd = os_pidfd_open(message->caller),
         .link = message->link,
     };
-    be_supervisor(&state, true);
+    if (!is_process && getppid() != state.caller)
+        _exit(0);
+    char name[64];
+    snprintf(name, sizeof name, "%.10s:boss", state.name);
+    os_set_name(name);
+    int err = state.caller_fd < 0 ? state.caller_fd : watch_signals(&state, is_process);
+    if (!err)
+        err = calls->begin(state.pool);
+    unsigned wanted = err ? 0 : calls->wanted(state.pool);
+    for (unsigned slot = 0; slot < wanted && !err; slot++)
+        err = start_worker(&state, slot);
+    if (send(state.link, &err, sizeof err, MSG_NOSIGNAL) != sizeof err || err)
+        end(&state);
+    supervise(&state);
+}
+
+_Noreturn void supervisor_be(const struct supervisor_message *message, const struct supervisor_calls *calls)
+{
+    sigset_t ignored;
+    os_signals_block(&ignored);
+    be_supervisor(message, calls, true);
 }
 
 /* The supervisor says 0 or -errno once; if it dies before that, the link hangs up. */
@@ -303,17 +304,8 @@ static int fork_supervisor(struct supervisor *supervisor, const struct superviso
 {
     pid_t pid = fork_with_hooks(options->fork_with_threads);
     if (pid == 0) {
-        static struct state state;
-        state = (struct state) {
-            .calls = calls,
-            .pool = message->pool,
-            .name = options->name,
-            .useless_most = options->useless_most,
-            .caller = message->caller,
-            .link = message->link,
-        };
         close(supervisor->link);
-        be_supervisor(&state, false);
+        be_supervisor(message, calls, false);
     }
     if (pid < 0)
         return pid;
