@@ -75,22 +75,24 @@ static void check_source(size_t n, bool unordered, size_t window)
     end(pool, board);
 }
 
+static void check_sources(bool unordered)
+{
+    check_source(5000, unordered, 0);
+    check_source(500, unordered, 1);
+    check_source(1000, unordered, 17);
+    check_source(0, unordered, 0);
+}
+
 static void results_come_in_the_order_of_the_items(void **state)
 {
     (void)state;
-    check_source(5000, false, 0);
-    check_source(500, false, 1);
-    check_source(1000, false, 17);
-    check_source(0, false, 0);
+    check_sources(false);
 }
 
 static void results_come_as_they_come_if_that_is_wished(void **state)
 {
     (void)state;
-    check_source(5000, true, 0);
-    check_source(500, true, 1);
-    check_source(1000, true, 17);
-    check_source(0, true, 0);
+    check_sources(true);
 }
 
 static void items_come_from_an_array_too(void **state)

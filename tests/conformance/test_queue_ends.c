@@ -256,23 +256,34 @@ static void two_who_are_not_done_do_not_wait_for_each_other(void **state)
     end();
 }
 
+/* One that takes what there is, and is killed before it is done, while another one waits. */
+static void start_taker(struct party *taker)
+{
+    if (PARTIES == THREADS)
+        harness_skip("threads are not killed");
+    begin_with(.redeliver = true);
+    assert_int_equal(put_number(5, 0), 0);
+    party_start(taker, take_and_die, NULL);
+    wait_for(&shared->ready, 1);
+}
+
+static void kill_taker_beside(struct party *taker, const struct party *waiting)
+{
+    assert_true(harness_wait_asleep(waiting->pid, HARNESS_PATIENCE));
+    kill(taker->pid, SIGKILL);
+    assert_int_equal(party_join(taker), -SIGKILL);
+}
+
 /* Closed, it waits for what may come back from another one. */
 static void the_end_is_not_told_while_something_may_come_back(void **state)
 {
     (void)state;
     struct party taker, waiting;
-    if (PARTIES == THREADS)
-        harness_skip("threads are not killed");
-    begin_with(.redeliver = true);
-    assert_int_equal(put_number(5, 0), 0);
-    party_start(&taker, take_and_die, NULL);
-    wait_for(&shared->ready, 1);
+    start_taker(&taker);
     assert_int_equal(mproc_queue_close(shared->queue), 0);
     atomic_store(&shared->go, 1);
     party_start(&waiting, take_and_ask_for_more, NULL);
-    assert_true(harness_wait_asleep(waiting.pid, HARNESS_PATIENCE));
-    kill(taker.pid, SIGKILL);
-    assert_int_equal(party_join(&taker), -SIGKILL);
+    kill_taker_beside(&taker, &waiting);
     assert_int_equal(party_join(&waiting), 0);
     end();
 }
@@ -281,16 +292,9 @@ static void it_is_delivered_to_one_who_waits(void **state)
 {
     (void)state;
     struct party waiting, taker;
-    if (PARTIES == THREADS)
-        harness_skip("threads are not killed");
-    begin_with(.redeliver = true);
-    assert_int_equal(put_number(5, 0), 0);
-    party_start(&taker, take_and_die, NULL);
-    wait_for(&shared->ready, 1);
+    start_taker(&taker);
     party_start(&waiting, get_until_an_error, (void *)(intptr_t)MPROC_E_CLOSED);
-    assert_true(harness_wait_asleep(waiting.pid, HARNESS_PATIENCE));
-    kill(taker.pid, SIGKILL);
-    assert_int_equal(party_join(&taker), -SIGKILL);
+    kill_taker_beside(&taker, &waiting);
     while (atomic_load(&shared->count) < 1)
         harness_sleep_ms(1);
     assert_int_equal(mproc_queue_close(shared->queue), 0);
