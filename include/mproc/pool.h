@@ -209,7 +209,7 @@ MPROC_BEGIN_DECLARATIONS
 MPROC_API int mproc_pool_open_with(const struct mproc_pool_open_arguments *arguments);
 
 /** Waits until everything that was submitted has ended, delivers it, and calls the callbacks of what nobody else has
- * waited for. The pool stays open.
+ * waited for. The pool stays open; what is submitted meanwhile is waited for, too.
  *
  * - `timeout`: nanoseconds; 0 polls, MPROC_FOREVER sets no limit.
  *
@@ -229,7 +229,8 @@ MPROC_API int mproc_pool_dispatch(mproc_pool *pool);
 MPROC_API int mproc_pool_fd(mproc_pool *pool);
 
 /** Closes a pool: waits until all calls on it have ended, as mproc_pool_join, then ends its workers and frees it.
- * Workers that don't end within five seconds are killed. Futures stay good, and have their results.
+ * Workers that don't end within five seconds are killed. Futures stay good, and have their results. Other threads' new
+ * calls are refused from the beginning, with MPROC_E_CLOSED; callbacks of what is waited for may still submit.
  *
  * - `pool`: NULL does nothing. The handle is invalid afterwards, whatever is returned (except MPROC_E_FORKED and
  *   -EDEADLK). To wait no longer than some time, call mproc_pool_join first, and mproc_pool_terminate if it says
@@ -242,7 +243,8 @@ MPROC_API int mproc_pool_fd(mproc_pool *pool);
  * - `MPROC_E_CLOSED`: the pool is closed, or being closed by another thread
  * - `MPROC_E_FORKED`: this process is a forked child of the one that opened it
  * - `MPROC_E_SUPERVISOR_DIED`, `MPROC_E_NO_WORKERS`, `MPROC_E_WORKERS_FAIL`: it was closed, but had been broken before
- * - `-EDEADLK`: called from one of the pool's own tasks (threads and serial), or from a callback of one of its futures
+ * - `-EDEADLK`: called from one of the pool's own tasks (threads and serial), or from a callback (.on_done or
+ * .progress) of a call on it
  * - `-EIO`, `-ENOSPC`, ...: it was closed, but the trace could not be written whole
  *
  * Since 0.1. */

@@ -59,6 +59,15 @@ static const struct {
 #undef ROW
 };
 
+/* Of the others, where libc tells without a buffer. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+#define SYSTEMS_TEXT(number) strerrordesc_np(number)
+#define SYSTEMS_NAME(number) strerrorname_np(number)
+#else
+#define SYSTEMS_TEXT(number) NULL
+#define SYSTEMS_NAME(number) NULL
+#endif
+
 enum { ERRNO_CODES = sizeof errno_codes / sizeof errno_codes[0] };
 
 const char *mproc_strerror(int code)
@@ -73,12 +82,8 @@ const char *mproc_strerror(int code)
     for (int i = 0; i < ERRNO_CODES; i++)
         if (code == -errno_codes[i].number)
             return errno_codes[i].text;
-#ifdef __GLIBC__
-    const char *text = code < 0 && code > -4096 ? strerrordesc_np(-code) : NULL;
-    if (text)
-        return text;
-#endif
-    return "unknown error code";
+    const char *text = code > -4096 ? SYSTEMS_TEXT(-code) : NULL;
+    return text ? text : "unknown error code";
 }
 
 const char *mproc_error_name(int code)
@@ -91,5 +96,6 @@ const char *mproc_error_name(int code)
     for (int i = 0; i < ERRNO_CODES; i++)
         if (code == -errno_codes[i].number)
             return errno_codes[i].name;
-    return "unknown";
+    const char *name = code > -4096 ? SYSTEMS_NAME(-code) : NULL;
+    return name ? name : "unknown";
 }

@@ -168,10 +168,12 @@ bool board_needs_attention(struct pool_shared *pool, int64_t before)
     return (next == 0 || next > before) && atomic_exchange(&pool->attention, 1) == 0;
 }
 
-void board_call_supervisor(struct pool_shared *pool, int64_t before)
+bool board_call_supervisor(struct pool_shared *pool, int64_t before)
 {
-    if (board_needs_attention(pool, before))
-        kill(pool->supervisor_pid, SIGCHLD); /* which it polls for */
+    if (!board_needs_attention(pool, before) || kill(pool->supervisor_pid, SIGCHLD) == 0) /* which it polls for */
+        return true;
+    atomic_store(&pool->attention, 0); /* for others to tell it */
+    return false;
 }
 
 /* ---- calling those who wait */

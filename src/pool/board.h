@@ -60,7 +60,7 @@ bool board_has_idle(const struct pool_shared *pool);
 /* True if the supervisor is to be told to look, because it would not by itself before a time. Who asks tells it. */
 bool board_needs_attention(struct pool_shared *pool, int64_t before);
 
-/* For workers that are processes: tells it, if need be. */
-void board_call_supervisor(struct pool_shared *pool, int64_t before);
+/* For workers that are processes: tells it, if need be. False if this process may not signal it. */
+bool board_call_supervisor(struct pool_shared *pool, int64_t before);
 
 #endif

@@ -29,9 +29,12 @@ static enum mproc_outcome_kind kind_of(const struct job *job, uint32_t item)
 static void copy_results(const struct work *work, size_t first, size_t count)
 {
     const struct job *job = work->job;
-    if (work->copy_output && work->call.output && count > 0)
-        memcpy((char *)work->call.output + first * job->output_size, job->output + first * job->output_size,
-               count * job->output_size);
+    char *results = job->output + first * job->output_size;
+    if (!work->copy_output || !work->call.output || count == 0)
+        return;
+    memcpy((char *)work->call.output + first * job->output_size, results, count * job->output_size);
+    if (job->abandoned) /* what points to bytes stays behind only where the caller has not got them */
+        memset(results, 0, count * job->output_size);
 }
 
 struct unsuccessful {
@@ -111,7 +114,7 @@ int work_deliver(struct work *work, struct pool *pool, int err)
         deliver_items(work, pool, &unsuccessful);
     else
         copy_results(work, 0, job->n);
-    progress_end(work);
+    progress_end(work, pool);
     int log_err = joblog_close(work->joblog);
     work->joblog = NULL;
     if (log_err && !err)

@@ -5,6 +5,7 @@
 #include "os/clock.h"
 #include "pool/board.h"
 #include "pool/handle.h"
+#include "pool/inside.h"
 #include "pool/item.h"
 #include "pool/job.h"
 #include "pool/pool.h"
@@ -35,15 +36,6 @@ int future_get(mproc_future *handle, struct future **future)
     return 0;
 }
 
-/* Bytes of results that the caller did not take over. */
-static void free_results(const struct work *work)
-{
-    const struct job *job = work->job;
-    for (uint32_t item = 0; job->output_is_bytes && item < job->n; item++)
-        if (atomic_load(&job->status[item]) == item_status(MPROC_OK))
-            item_drop_result(job, item);
-}
-
 static struct future *make(void)
 {
     struct future *future = calloc(1, sizeof *future);
@@ -68,7 +60,7 @@ void future_drop(struct future *future)
     if (atomic_fetch_sub(&future->references, 1) != 1)
         return;
     if (!future->handed_over)
-        free_results(&future->work);
+        item_drop_results(future->work.job);
     watcher_close(future->work.job);
     work_end(&future->work);
 #ifndef __clang_analyzer__ /* which does not count references */
@@ -162,6 +154,13 @@ bool futures_leave_places(struct pool *pool)
 
 /* ---- delivery */
 
+/* A number that no other thread has as long as this one lives. */
+static uint64_t this_thread(void)
+{
+    static _Thread_local char mark;
+    return (uint64_t)(uintptr_t)&mark;
+}
+
 static int deliver(struct future *future, struct pool *pool)
 {
     int result = work_deliver(&future->work, pool, 0);
@@ -211,33 +210,13 @@ static void end_delivery(struct future *future, int result)
         mproc_future_free(handle);
 }
 
-/* Deliveries that the thread is in the midst of, in each of which it uses the pool. */
-static _Thread_local struct delivery {
-    struct delivery *outer;
-    mproc_pool *handle;
-    struct pool *pool;
-} * deliveries;
-
-static struct pool *pool_of_callback(const mproc_pool *handle)
-{
-    struct delivery *delivery = deliveries;
-    while (delivery && delivery->handle != handle)
-        delivery = delivery->outer;
-    return delivery ? delivery->pool : NULL;
-}
-
-bool future_is_calling_back(const mproc_pool *handle)
-{
-    return pool_of_callback(handle) != NULL;
-}
-
 bool future_acquire_pool(const struct future *future, struct pool **pool, mproc_pool **held)
 {
     mproc_pool *handle = future->pool_handle;
     *held = NULL;
     if (!handle)
         return false;
-    if ((*pool = pool_of_callback(handle)))
+    if ((*pool = inside_find(handle)))
         return true;
     if (handle_acquire(handle, pool) != 0)
         return false;
@@ -251,17 +230,34 @@ void future_release_pool(mproc_pool *held)
         handle_release(held);
 }
 
+/* One thread at a time reports progress. Its callback may wait for this very future, which is no reason to wait for the
+ * callback. */
+static int wait_with_ticks(struct future *future, struct pool *pool, int64_t deadline)
+{
+    uint64_t nobody = 0;
+    bool ticks = atomic_compare_exchange_strong(&future->ticker, &nobody, this_thread());
+    int err = work_wait(&future->work, pool, deadline, ticks);
+    if (ticks)
+        atomic_store(&future->ticker, 0);
+    return err;
+}
+
+static bool another_ticks(struct future *future)
+{
+    uint64_t ticker = atomic_load(&future->ticker);
+    return ticker && ticker != this_thread();
+}
+
 static void finish_delivery(struct future *future, struct pool *pool)
 {
-    while (atomic_load(&future->ticking)) /* the call is over: no other thread begins to, and this one soon ends */
+    struct inside inside;
+    while (another_ticks(future)) /* the call is over: no other thread begins to, and this one soon ends */
         os_sleep(100000);
-    struct delivery delivery = { deliveries, future->pool_handle, pool };
     atomic_fetch_add(&future->references, 1);
     int result = deliver(future, pool);
-    if (pool)
-        deliveries = &delivery;
+    inside_enter(&inside, pool);
     end_delivery(future, result);
-    deliveries = delivery.outer;
+    inside_leave(&inside);
     future_drop(future);
 }
 
@@ -288,7 +284,7 @@ int future_deliver(struct future *future)
 static bool is_due(const struct future *future)
 {
     return work_is_over(&future->work) && (future->work.call.on_done || !future->handle) &&
-           !atomic_load(&future->ticking); /* else who waits for it, perhaps this very thread, delivers it */
+           !atomic_load(&future->ticker); /* else who waits for it, perhaps this very thread, delivers it */
 }
 
 int futures_dispatch(struct pool *pool)
@@ -311,10 +307,7 @@ static bool is_any(const struct future *future)
 int futures_join(struct pool *pool, int64_t deadline, bool whatever_signals)
 {
     for (struct future *future; (future = find(pool, is_any));) {
-        bool ticks = !atomic_exchange(&future->ticking, 1);
-        int err = work_wait(&future->work, pool, deadline, ticks);
-        if (ticks)
-            atomic_store(&future->ticking, 0);
+        int err = wait_with_ticks(future, pool, deadline);
         if (err == 0)
             deliver_in(future, pool);
         future_drop(future);
@@ -458,10 +451,7 @@ int future_wait_until_over(struct future *future, int64_t deadline)
     mproc_pool *held;
     if (work_is_over(&future->work) || !future_acquire_pool(future, &pool, &held))
         return 0; /* closed: whoever closes it delivers, or has done so */
-    bool ticks = !atomic_exchange(&future->ticking, 1);
-    int err = work_wait(&future->work, pool, deadline, ticks);
-    if (ticks)
-        atomic_store(&future->ticking, 0);
+    int err = wait_with_ticks(future, pool, deadline);
     if (err == -ETIMEDOUT && atomic_load(&future->work.job->polled) && watcher_rearm(future->work.job) &&
         work_is_over(&future->work))
         err = 0;

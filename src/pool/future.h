@@ -15,7 +15,7 @@ struct future {
     _Atomic(mproc_pool *) pool_handle; /* NULL: in line, in a task; or it has been let go */
     _Atomic(mproc_future *) handle;    /* NULL: nobody has it any more */
     _Atomic uint32_t references;       /* the handle, the pool's list, and whoever is using it */
-    _Atomic uint32_t ticking;          /* a thread reports progress */
+    _Atomic uint64_t ticker;           /* the thread that reports progress, or 0 */
 
     /* Under the pool's lock. */
     struct future *next, *previous;
@@ -53,9 +53,6 @@ int future_begin(struct future **made, mproc_pool *handle, const struct mproc_ma
  * for the callback. */
 bool future_acquire_pool(const struct future *future, struct pool **pool, mproc_pool **held);
 void future_release_pool(mproc_pool *held);
-
-/* True in a callback that is called by a call on that pool, which would wait for itself. */
-bool future_is_calling_back(const mproc_pool *handle);
 
 /* No more items start, and those that run are stopped. */
 void future_cancel(struct future *future);

@@ -25,6 +25,11 @@ void handle_release(mproc_pool *handle)
     handles_release(&handles, handle);
 }
 
+bool handle_is_used(mproc_pool *handle)
+{
+    return handles_is_used(&handles, handle);
+}
+
 int handle_close(mproc_pool *handle, struct pool **pool, void (*before_waiting)(void *pool))
 {
     void *object;

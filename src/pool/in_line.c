@@ -143,7 +143,7 @@ static uint32_t run_items(struct work *work, struct pool *pool, struct runner *r
         else
             item_run(runner, job, item);
         if (work->call.progress || work->joblog)
-            progress_tick(work);
+            progress_tick(work, pool);
     }
     count_last(pool, ended);
     return item;

@@ -35,6 +35,13 @@ void item_drop_result(const struct job *job, uint32_t item)
         mproc_bytes_free(result_of(job, item));
 }
 
+void item_drop_results(const struct job *job)
+{
+    for (uint32_t item = 0; job->output_is_bytes && item < job->n; item++)
+        if (atomic_load(&job->status[item]) == item_status(MPROC_OK))
+            item_drop_result(job, item);
+}
+
 static void write_failure(const struct runner *runner, int code, struct mproc_outcome *outcome)
 {
     memset(outcome, 0, sizeof *outcome);
@@ -99,6 +106,14 @@ bool runner_is_stopped(const struct task_context *context)
     return job->timeout && os_now() - atomic_load_explicit(&runner->slot->started, memory_order_relaxed) > job->timeout;
 }
 
+/* An earlier task has changed the process's user: nobody would be told to stop this one. It goes back. */
+static _Noreturn void give_up(struct runner *runner)
+{
+    atomic_store(&runner->slot->running, NOT_RUNNING);
+    atomic_store(&runner->slot->ending, WORKER_TO_BE_REPLACED);
+    _exit(0);
+}
+
 static int64_t begin(struct runner *runner, struct job *job, uint32_t item)
 {
     struct worker_slot *slot = runner->slot;
@@ -119,8 +134,9 @@ static int64_t begin(struct runner *runner, struct job *job, uint32_t item)
     int64_t due = atomic_load(&job->stop_running)       ? INT64_MIN
                   : job->timeout >= INT64_MAX - now - 1 ? INT64_MAX
                                                         : now + job->timeout + 1;
-    if ((job->timeout || due == INT64_MIN) && runner->pool && runner->pool->supervisor_pid)
-        board_call_supervisor(runner->pool, due);
+    if ((job->timeout || due == INT64_MIN) && runner->pool && runner->pool->supervisor_pid &&
+        !board_call_supervisor(runner->pool, due))
+        give_up(runner);
     runner->cpu_started = job->usage ? os_thread_cpu_time() : 0;
     atomic_signal_fence(memory_order_seq_cst);
     return now;

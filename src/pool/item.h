@@ -38,6 +38,9 @@ int64_t item_run_watched(struct runner *runner, struct job *job, uint32_t item);
 /* Frees what an item's result points to, if it is of type struct mproc_bytes. For who has the item. */
 void item_drop_result(const struct job *job, uint32_t item);
 
+/* The same for all that succeeded. For who has the job. */
+void item_drop_results(const struct job *job);
+
 /* What is known of an item that has ended, with that status. */
 struct mproc_outcome item_outcome(const struct job *job, uint32_t item, enum mproc_outcome_kind kind);
 

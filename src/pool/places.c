@@ -1,6 +1,7 @@
 /* Where on the board calls are. SPDX-License-Identifier: MIT */
 #include "pool/board.h"
 #include "pool/future.h"
+#include "pool/item.h"
 #include "pool/job.h"
 #include "pool/pool.h"
 #include "sync/wait.h"
@@ -19,6 +20,8 @@ void job_release(const struct backend *backend, struct job *job)
     if (atomic_fetch_sub(&job->references, 1) != 1)
         return;
     struct mproc_outcome *outcomes = job->outcomes;
+    if (job->abandoned)
+        item_drop_results(job);
     if (backend) {
         backend->free(outcomes);
         backend->free(job);

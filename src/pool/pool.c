@@ -11,6 +11,7 @@
 #include "pool/future.h"
 #include "pool/handle.h"
 #include "pool/in_line.h"
+#include "pool/inside.h"
 #include "pool/item.h"
 #include "pool/job.h"
 #include "pool/options.h"
@@ -152,12 +153,22 @@ bool pool_is_running(const void *handle)
 
 static struct pool in_line = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Who closes it waits for what it has, and what callbacks add to that; others could go on adding for ever. */
+static int acquire_for_call(mproc_pool *handle, struct pool **pool)
+{
+    int err = handle_acquire(handle, pool);
+    if (err || !atomic_load(&(*pool)->closing) || inside_find(handle))
+        return err;
+    handle_release(handle);
+    return MPROC_E_CLOSED;
+}
+
 int pool_acquire(mproc_pool **handle, struct pool **pool, struct mproc_error *error)
 {
     if (!*handle && !task_context_is_pools())
         return default_pool_acquire(handle, pool, error);
     if (*handle && !pool_is_running(*handle))
-        return handle_acquire(*handle, pool);
+        return acquire_for_call(*handle, pool);
     /* A worker would wait for itself. */
     *handle = NULL;
     *pool = &in_line;
@@ -217,12 +228,15 @@ static int close_with(mproc_pool *handle, bool drain, void (*before_waiting)(voi
     int err = handle_acquire(handle, &pool);
     if (err)
         return err;
-    bool own = pool_is_running(handle) || future_is_calling_back(handle); /* it would wait for itself */
-    if (!own && drain)
+    if (pool_is_running(handle) || inside_find(handle)) /* it would wait for itself */
+        err = -EDEADLK;
+    else if (drain && atomic_exchange(&pool->closing, 1))
+        err = MPROC_E_CLOSED;
+    else if (drain)
         futures_join(pool, INT64_MAX, true);
     handle_release(handle);
-    if (own)
-        return -EDEADLK;
+    if (err)
+        return err;
     err = handle_close(handle, &pool, before_waiting);
     if (err)
         return err;

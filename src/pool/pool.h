@@ -25,6 +25,8 @@ struct pool {
     _Atomic uint32_t terminated;  /* serial: stop between items */
     _Atomic uint32_t polled;      /* serial: a descriptor is polled */
     _Atomic uint32_t keep_memory; /* a worker may have survived: what it can write to is never used again */
+    struct pool *next_set_aside;  /* see default_pool.c */
+    _Atomic uint32_t closing;     /* it takes nothing more, but from callbacks of what it has */
     unsigned backlog;
 
     /* Guards what follows. Never held across anything that waits. */
@@ -48,8 +50,9 @@ void pool_keep_memory_unless(struct pool *pool, bool gone);
 /* True if the calling thread is running a task of the pool of that handle. */
 bool pool_is_running(const void *handle);
 
-/* The pool of a handle for a call: as handle_acquire; but that a worker, in a task, gets a serial pool for the one that
- * it works for, with *in_line set and nothing to release; and so it does for NULL. Fills *error. */
+/* The pool of a handle for a new call: as handle_acquire; but that a worker, in a task, gets a serial pool for the one
+ * that it works for, with *handle set to NULL and nothing to release; and so it does for NULL. MPROC_E_CLOSED also
+ * while it is being closed. Fills *error of the default pool. */
 int pool_acquire(mproc_pool **handle, struct pool **pool, struct mproc_error *error);
 
 /* True once the pool can run nothing any more. */

@@ -2,6 +2,7 @@
 #include "pool/report_progress.h"
 
 #include "os/clock.h"
+#include "pool/inside.h"
 #include "pool/item.h"
 #include "pool/job.h"
 #include "pool/joblog.h"
@@ -73,8 +74,9 @@ void progress_log(struct work *work)
         joblog_flush(work->joblog);
 }
 
-static void report(struct work *work, bool over)
+static void report(struct work *work, struct pool *pool, bool over)
 {
+    struct inside inside;
     struct mproc_progress *progress = &work->progress.report;
     uint64_t ended, unsuccessful;
     if (!work->call.progress)
@@ -84,21 +86,23 @@ static void report(struct work *work, bool over)
     progress->n = work->call.n;
     progress->ended = ended > progress->ended ? ended : progress->ended;
     progress->unsuccessful = unsuccessful;
+    inside_enter(&inside, pool);
     progress_report(&work->progress, &work->call, over);
+    inside_leave(&inside);
 }
 
-void progress_tick(struct work *work)
+void progress_tick(struct work *work, struct pool *pool)
 {
     int64_t now = os_now();
     if (now - (work->progress.last ? work->progress.last : work->progress.began) < PROGRESS_INTERVAL)
         return;
     work->progress.last = work->call.progress ? work->progress.last : now;
     progress_log(work);
-    report(work, false);
+    report(work, pool, false);
 }
 
-void progress_end(struct work *work)
+void progress_end(struct work *work, struct pool *pool)
 {
     progress_log(work);
-    report(work, true);
+    report(work, pool, true);
 }

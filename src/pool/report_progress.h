@@ -8,10 +8,10 @@
 #define PROGRESS_INTERVAL INT64_C(100000000)
 
 /* While results are waited for; does nothing if it has been called just now. */
-void progress_tick(struct work *work);
+void progress_tick(struct work *work, struct pool *pool);
 
 /* When they are there. */
-void progress_end(struct work *work);
+void progress_end(struct work *work, struct pool *pool);
 
 /* Adds what has ended, and is not in the log yet, to it. */
 void progress_log(struct work *work);

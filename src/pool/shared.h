@@ -173,7 +173,9 @@ struct job {
 
     /* The caller's process only. */
     _Atomic uint32_t references;
-    int failure; /* written before `over`: why the call broke off */
+    int failure;    /* written before `over`: why the call broke off */
+    bool abandoned; /* the caller has left with what there was, workers may be writing to the rest: bytes of results
+                       that nobody has got are freed with the job */
 
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t cancelled; /* enum job_cancel; set by the caller: stop between items */
     _Atomic uint32_t stop_running;                        /* set by the caller: stop those that are running, too */

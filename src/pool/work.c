@@ -277,7 +277,7 @@ int work_wait(struct work *work, struct pool *pool, int64_t deadline, bool ticks
         int64_t tick = ticks ? os_now() + PROGRESS_INTERVAL : INT64_MAX;
         int err = sleep_once(work, pool, tick < deadline ? tick : deadline);
         if (ticks)
-            progress_tick(work);
+            progress_tick(work, pool);
         if (work_is_over(work))
             break;
         if (err == -EINTR || (err == -ETIMEDOUT && (deadline == 0 || os_left(deadline) == 0)))
@@ -289,6 +289,7 @@ int work_wait(struct work *work, struct pool *pool, int64_t deadline, bool ticks
 void work_break_off(struct work *work, struct pool *pool)
 {
     job_cancel(work->job);
+    work->job->abandoned = work->copy_output;
     if (work->copy_output)
         return;
     /* The caller's array is free to be used for something else when the call returns. */

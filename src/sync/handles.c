@@ -112,6 +112,14 @@ int handles_acquire(struct handles *handles, void *handle, void **object)
     return 0;
 }
 
+bool handles_is_used(struct handles *handles, void *handle)
+{
+    uint64_t use;
+    struct handle_place *place = decode(handles, handle, &use);
+    uint64_t word = place ? atomic_load(&place->word) : 0;
+    return (word & IN_USE) && use_of(word) == use && (word & USERS);
+}
+
 int handles_close(struct handles *handles, void *handle, void **object, void (*before_waiting)(void *object))
 {
     void *closing;

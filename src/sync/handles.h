@@ -36,6 +36,9 @@ void *handles_create(struct handles *handles, void *object);
 int handles_acquire(struct handles *handles, void *handle, void **object);
 void handles_release(struct handles *handles, void *handle);
 
+/* True while somebody has acquired it; false if it is stale. */
+bool handles_is_used(struct handles *handles, void *handle);
+
 /* Takes the handle out of use; waits until all who had acquired the object have released it, and calls before_waiting,
  * if it is not NULL, before that. The object is then the caller's to free. Returns as handles_acquire. */
 int handles_close(struct handles *handles, void *handle, void **object, void (*before_waiting)(void *object));

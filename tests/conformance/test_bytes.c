@@ -372,6 +372,59 @@ static void a_worker_that_is_killed_leaves_nothing(void **state)
     end(pool, board);
 }
 
+static void interrupt(int signal)
+{
+    (void)signal;
+}
+
+static pthread_t caller;
+
+static void *interrupt_when_started(void *argument)
+{
+    struct board *board = argument;
+    wait_until(&board->started, 2);
+    while (!board->gate.passes) { /* again and again, as the first ones may come before the caller sleeps */
+        pthread_kill(caller, SIGUSR1);
+        harness_sleep_ms(1);
+    }
+    return NULL;
+}
+
+static size_t heap_bytes(void)
+{
+    struct mproc_heap_statistics statistics = { .size = sizeof statistics };
+    assert_int_equal(mproc_heap_statistics(&statistics), 0);
+    return statistics.bytes_in_use;
+}
+
+/* The tasks go on, and their results come when nobody is there any more. */
+static void bytes_that_come_after_an_interruption_are_freed(void **state)
+{
+    (void)state;
+    if (!IS_PROCESSES)
+        harness_skip("the caller waits for those that are running");
+    enum { LARGE = 1 << 20 };
+    struct board *board = board_make();
+    struct sigaction action = { .sa_handler = interrupt };
+    struct order orders[2] = { { board, GATE, LARGE }, { board, GATE, LARGE } };
+    struct mproc_bytes out[2] = { { NULL, 0 } };
+    pthread_t thread;
+    mproc_pool *pool = open_pool(2);
+    sigaction(SIGUSR1, &action, NULL);
+    caller = pthread_self();
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_when_started, board), 0);
+    assert_int_equal(mproc_map(pool, allocate_and, orders, out, 2, .chunk = 1), -EINTR);
+    gate_open(&board->gate);
+    pthread_join(thread, NULL);
+    while (heap_bytes() >= 2 * LARGE) { /* a call looks for what is left of earlier ones */
+        struct order order = { board, WORK, 1 };
+        assert_int_equal(mproc_apply(pool, allocate_and, &order, &out[0]), 0);
+        assert_int_equal(mproc_bytes_free(&out[0]), 0);
+        harness_sleep_ms(1);
+    }
+    end(pool, board);
+}
+
 /* ---- futures */
 
 static void the_bytes_of_a_future_go_with_it(void **state)
@@ -439,6 +492,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_failing_task_leaves_nothing),
     cmocka_unit_test(a_task_that_is_tried_again_leaves_only_its_last_result),
     cmocka_unit_test(a_worker_that_is_killed_leaves_nothing),
+    cmocka_unit_test(bytes_that_come_after_an_interruption_are_freed),
     cmocka_unit_test(the_bytes_of_a_future_go_with_it),
     cmocka_unit_test(the_bytes_of_a_future_are_the_callers_if_they_were_delivered_to_it),
     cmocka_unit_test(bytes_that_nobody_asks_for_are_freed),

@@ -114,6 +114,90 @@ static void many_pools_are_closed_with_work_to_do(void **state)
     assert_int_equal(mproc_free(board), 0);
 }
 
+/* What a thread submits until the pool is closed. */
+struct submitter {
+    mproc_pool *pool;
+    struct board *board;
+    int err;
+};
+
+static void *submit_for_ever(void *argument)
+{
+    struct submitter *submitter = argument;
+    struct order order = { submitter->board, WORK, 1 };
+    int result;
+    do
+        submitter->err = mproc_submit(NULL, submitter->pool, act, &order, &result);
+    while (submitter->err == 0);
+    return NULL;
+}
+
+static void closing_ends_while_other_threads_submit(void **state)
+{
+    (void)state;
+    enum { THREADS = 3 };
+    struct board *board = board_make();
+    struct submitter submitter[THREADS];
+    pthread_t threads[THREADS];
+    mproc_pool *pool = open_pool(2);
+    for (int i = 0; i < THREADS; i++) {
+        submitter[i] = (struct submitter) { pool, board, 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_for_ever, &submitter[i]), 0);
+    }
+    wait_until(&board->ended, 100);
+    assert_int_equal(mproc_pool_close(pool), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(submitter[i].err, MPROC_E_CLOSED);
+    }
+    assert_int_equal(board->started, board->ended);
+    assert_int_equal(mproc_free(board), 0);
+}
+
+struct report {
+    mproc_pool *pool;
+    mproc_future *future;
+    int calls, closed, waited;
+};
+
+/* Does what it may not, and then what it may. */
+static void close_and_wait(const struct mproc_progress *progress, void *context)
+{
+    struct report *report = context;
+    report->closed = mproc_pool_close(report->pool);
+    if (report->future && !progress->over)
+        report->waited = mproc_future_wait(report->future, MPROC_FOREVER);
+    report->calls++;
+}
+
+static void a_report_of_progress_may_not_close_its_pool(void **state)
+{
+    (void)state;
+    int numbers[4] = { 1, 2, 3, 4 };
+    int64_t squares[4];
+    struct report report = { .pool = open_pool(1) };
+    assert_int_equal(
+        mproc_map(report.pool, square, numbers, squares, 4, .progress = close_and_wait, .progress_context = &report),
+        0);
+    assert_int_equal(report.closed, -EDEADLK);
+    assert_true(report.calls > 0);
+    assert_int_equal(mproc_pool_close(report.pool), 0);
+}
+
+static void a_report_of_progress_may_wait_for_its_future(void **state)
+{
+    (void)state;
+    int pause[2] = { 250, 250 }, result[2]; /* longer than it takes until progress is reported */
+    struct report report = { .pool = open_pool(1), .waited = 77 };
+    assert_int_equal(mproc_map_async(&report.future, report.pool, wait_ms, pause, result, 2, .progress = close_and_wait,
+                                     .progress_context = &report),
+                     0);
+    assert_int_equal(mproc_future_wait(report.future, MPROC_FOREVER), 0);
+    assert_int_equal(report.waited, IS_SERIAL ? 77 : 0); /* there, all is over when it has begun */
+    assert_int_equal(mproc_future_free(report.future), 0);
+    assert_int_equal(mproc_pool_close(report.pool), 0);
+}
+
 struct config {
     struct board *board;
 };
@@ -356,6 +440,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(joining_an_idle_pool_returns_at_once),
     cmocka_unit_test(closing_waits_for_all_that_was_submitted),
     cmocka_unit_test(many_pools_are_closed_with_work_to_do),
+    cmocka_unit_test(closing_ends_while_other_threads_submit),
+    cmocka_unit_test(a_report_of_progress_may_not_close_its_pool),
+    cmocka_unit_test(a_report_of_progress_may_wait_for_its_future),
     cmocka_unit_test(a_worker_that_does_not_end_is_killed),
     cmocka_unit_test(terminating_breaks_off_what_has_not_ended),
     cmocka_unit_test(nobody_waits_for_a_pool_that_is_terminated),

@@ -470,6 +470,40 @@ static void a_task_that_spoils_signals_does_not_spoil_the_next(void **state)
     assert_int_equal(mproc_pool_close(pool), 0);
 }
 
+/* ---- a task that changes its user */
+
+static int become_nobody(const struct order *order, int *pid)
+{
+    *pid = getpid();
+    return order->number && setuid(65534) != 0;
+}
+MPROC_TASK(become_nobody);
+
+static int hang(const struct order *order, int *pid)
+{
+    order->board->started = *pid = getpid();
+    while (order->board->started)
+        harness_sleep_ms(1000);
+    return 0;
+}
+MPROC_TASK(hang);
+
+/* Its worker may not tell the supervisor, which is root's, that it has begun an item with a limit. */
+static void a_task_that_changes_its_user_does_not_put_off_the_limits_of_others(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        harness_skip("only root can change its user");
+    struct board *board = board_make();
+    struct order order = { board, 1 };
+    mproc_pool *pool = open_pool(1);
+    int pid, other;
+    assert_int_equal(mproc_apply(pool, become_nobody, &order, &pid), 0);
+    assert_int_equal(mproc_apply(pool, hang, &order, &other, .timeout = MPROC_MS(50)), 1);
+    assert_true(board->started != 0 && board->started != pid); /* another worker did it */
+    end(pool, board);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_killed_idle_worker_is_replaced),
     cmocka_unit_test(a_worker_that_exits_inside_a_task_costs_one_item),
@@ -481,6 +515,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_task_may_fork_and_its_child_return_too),
     cmocka_unit_test(a_task_may_leave_threads_running),
     cmocka_unit_test(a_task_that_spoils_signals_does_not_spoil_the_next),
+    cmocka_unit_test(a_task_that_changes_its_user_does_not_put_off_the_limits_of_others),
 };
 
 HARNESS_MAIN(tests)

@@ -40,6 +40,12 @@ static void errno_values_have_names_and_texts(void **state)
         assert_int_equal(mproc_error_name(-numbers[i])[0], 'E');
     }
     assert_string_equal(mproc_error_name(-ENOMEM), "ENOMEM");
+#ifdef __GLIBC__
+    for (int number = 1; number < 128; number++) /* where one is known, so is the other */
+        assert_int_equal(strcmp(mproc_error_name(-number), "unknown") == 0,
+                         strcmp(mproc_strerror(-number), "unknown error code") == 0);
+    assert_string_equal(mproc_error_name(-ENOTCONN), "ENOTCONN");
+#endif
 }
 
 static void any_number_has_a_text(void **state)
