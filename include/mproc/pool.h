@@ -243,8 +243,8 @@ MPROC_API int mproc_pool_fd(mproc_pool *pool);
  * - `MPROC_E_CLOSED`: the pool is closed, or being closed by another thread
  * - `MPROC_E_FORKED`: this process is a forked child of the one that opened it
  * - `MPROC_E_SUPERVISOR_DIED`, `MPROC_E_NO_WORKERS`, `MPROC_E_WORKERS_FAIL`: it was closed, but had been broken before
- * - `-EDEADLK`: called from one of the pool's own tasks (threads and serial), or from a callback (.on_done or
- * .progress) of a call on it
+ * - `-EDEADLK`: called from one of the pool's own tasks (threads and serial), or from .on_done or .progress of a call
+ *   on it
  * - `-EIO`, `-ENOSPC`, ...: it was closed, but the trace could not be written whole
  *
  * Since 0.1. */

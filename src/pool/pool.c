@@ -115,14 +115,15 @@ static bool was_running(const struct pool_shared *shared, uint32_t index, uint32
     return false;
 }
 
+/* A call whose items have all ended had only not been told so. */
 static void end_call(struct pool *pool, struct job *job)
 {
     for (uint32_t item = 0; item < job->n; item++)
         if (job_item_is_pending(job, item)) {
             item_drop_result(job, item);
             job_end_item(job, item, was_running(pool->shared, job->index, item) ? MPROC_LOST : MPROC_CANCELLED);
+            job->failure = pool_reason(pool);
         }
-    job->failure = pool_reason(pool);
 }
 
 void pool_end_calls(struct pool *pool)

@@ -118,16 +118,15 @@ static void many_pools_are_closed_with_work_to_do(void **state)
 struct submitter {
     mproc_pool *pool;
     struct board *board;
-    int err;
+    int err, result; /* written when the pool is closed, too */
 };
 
 static void *submit_for_ever(void *argument)
 {
     struct submitter *submitter = argument;
     struct order order = { submitter->board, WORK, 1 };
-    int result;
     do
-        submitter->err = mproc_submit(NULL, submitter->pool, act, &order, &result);
+        submitter->err = mproc_submit(NULL, submitter->pool, act, &order, &submitter->result);
     while (submitter->err == 0);
     return NULL;
 }
@@ -141,7 +140,7 @@ static void closing_ends_while_other_threads_submit(void **state)
     pthread_t threads[THREADS];
     mproc_pool *pool = open_pool(2);
     for (int i = 0; i < THREADS; i++) {
-        submitter[i] = (struct submitter) { pool, board, 0 };
+        submitter[i] = (struct submitter) { .pool = pool, .board = board };
         assert_int_equal(pthread_create(&threads[i], NULL, submit_for_ever, &submitter[i]), 0);
     }
     wait_until(&board->ended, 100);

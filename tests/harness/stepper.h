@@ -21,8 +21,22 @@ bool stepper_attach(pid_t pid);
  * goes on with that at the next call. */
 long stepper_step(pid_t pid, long count, int patience);
 
-/* Whether the last stepper_step ended because the process slept. It may be awake again. */
+/* Steps a process to the end of what is to be stepped, and remembers the way. Returns how many instructions it did. */
+long stepper_record(pid_t pid, int patience);
+
+/* As stepper_step, for one that goes the way that was recorded: most of it at full speed, to a breakpoint. Since a
+ * process may go another way, where it waits for others, it may be stopped at a neighbouring instruction; or it never
+ * comes past the breakpoint: STEPPER_LOST. Then it is still attached and running, and is to be tried with
+ * stepper_step. (On x86-64; elsewhere all of it is stepped.) */
+enum { STEPPER_LOST = -1 };
+long stepper_jump(pid_t pid, long count, int patience);
+
+/* Whether the last call ended because the process slept. It may be awake again. */
 bool stepper_slept(void);
+
+/* A function of the program that counts as one instruction from now on, in all that is stepped, as nobody else sees
+ * what it does. (On x86-64; elsewhere all of it is stepped.) */
+void stepper_pass_over(void (*function)(void));
 
 /* Kills an attached process where it stands, so that its parent gets to know. */
 void stepper_kill(pid_t pid);
