@@ -162,7 +162,7 @@ static long try_all(int (*try)(const void *context, enum way way, long k), const
     try(context, RECORD, 0);
     for (; got == HALFWAY; points += got == HALFWAY) {
         got = try(context, JUMP, points * stride);
-        if (got == LOST)
+        if (got != HALFWAY) /* at full speed the way may be another one, and shorter */
             got = try(context, STEP, points * stride);
     }
     return points;

@@ -323,21 +323,29 @@ void stepper_kill(pid_t pid)
     }
 }
 
+/* False unless it is stopped. A breakpoint that is still there would kill it. */
+static bool let_go(pid_t pid)
+{
+    set_breakpoint(pid, 0);
+    return ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0;
+}
+
 /* One that sleeps in a step has the trap of that step still to come, which would kill it once nobody traces it. */
 void stepper_detach(pid_t pid)
 {
     int status;
-    if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
+    if (let_go(pid))
         return;
     ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
     if (wait_stop(pid, &status, HARNESS_PATIENCE) && status >> 16 == PTRACE_EVENT_STOP) {
+        set_breakpoint(pid, 0);
         ptrace(PTRACE_CONT, pid, NULL, NULL);
         if (!wait_step(pid, &status, 20)) {
             ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
             wait_stop(pid, &status, HARNESS_PATIENCE);
         }
     }
-    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+    let_go(pid);
 }
 
 bool stepper_wait_in_call(pid_t pid, long number, int milliseconds)
