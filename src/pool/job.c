@@ -18,6 +18,60 @@ void job_reset_status(struct job *job)
     memset((char *)job->status + job->n, item_status(MPROC_SKIPPED), job_status_size(job->n) - job->n);
 }
 
+/* ---- sources */
+
+unsigned job_sources(const struct job *job)
+{
+    unsigned given_back = atomic_load(&job->any_given_back) ? JOB_GIVEN_BACK : 0;
+    return 1 + job->spread_count + given_back;
+}
+
+_Atomic uint64_t *job_source(struct job *job, unsigned index)
+{
+    if (index == 0)
+        return &job->waiting;
+    return index <= job->spread_count ? &job->spread[index - 1].range : &job->given_back[index - 1 - job->spread_count];
+}
+
+void job_fill_sources(struct job *job)
+{
+    atomic_store_explicit(&job->waiting, range_pack((struct range) { 0, job->spread_count ? 0 : job->n }),
+                          memory_order_relaxed);
+    for (unsigned i = 0; i < job->spread_count; i++) {
+        struct range share = { (uint32_t)((uint64_t)job->n * i / job->spread_count),
+                               (uint32_t)((uint64_t)job->n * (i + 1) / job->spread_count) };
+        atomic_store_explicit(&job->spread[i].range, range_pack(share), memory_order_relaxed);
+    }
+}
+
+static struct range look_at_source(const struct job *job, unsigned index)
+{
+    const _Atomic uint64_t *source = job_source((struct job *)(uintptr_t)job, index);
+    return range_unpack(atomic_load_explicit(source, memory_order_seq_cst));
+}
+
+uint64_t job_count_waiting(const struct job *job)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < job_sources(job); i++) {
+        struct range left = look_at_source(job, i);
+        count += left.next < left.end ? left.end - left.next : 0;
+    }
+    return count;
+}
+
+bool job_has_waiting(const struct job *job)
+{
+    for (unsigned i = 0; i < job_sources(job); i++) {
+        struct range left = look_at_source(job, i);
+        if (left.next < left.end)
+            return true;
+    }
+    return false;
+}
+
+/* ---- taking items */
+
 /* The tail is split finely, so that no worker is left with a long claim when the others have run out. */
 static uint32_t share(struct range left, uint32_t most, unsigned workers)
 {
@@ -51,34 +105,22 @@ static bool claim_from(struct job *job, _Atomic uint64_t *source, struct worker_
     return true;
 }
 
-bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, uint32_t most, struct claim *claim)
+/* A worker begins with the part that is its own, so that workers do not get in each other's way, and goes round. */
+bool job_claim(struct job *job, struct worker_slot *worker, unsigned index, unsigned workers, uint32_t most,
+               struct claim *claim)
 {
-    for (int i = 0; i < JOB_SOURCES; i++)
-        if (claim_from(job, &job->sources[i], worker, workers, most, claim))
+    unsigned spread = job->spread_count;
+    for (unsigned i = 0; i < spread; i++)
+        if (claim_from(job, &job->spread[(index + i) % spread].range, worker, workers, most, claim))
+            return true;
+    for (unsigned i = 0; i < job_sources(job); i += i == 0 ? 1 + spread : 1)
+        if (claim_from(job, job_source(job, i), worker, workers, most, claim))
             return true;
     atomic_store_explicit(&worker->claim, 0, memory_order_release);
     return false;
 }
 
-uint64_t job_count_waiting(const struct job *job)
-{
-    uint64_t count = 0;
-    for (int i = 0; i < JOB_SOURCES; i++) {
-        struct range left = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
-        count += left.next < left.end ? left.end - left.next : 0;
-    }
-    return count;
-}
-
-bool job_has_waiting(const struct job *job)
-{
-    for (int i = 0; i < JOB_SOURCES; i++) {
-        struct range left = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
-        if (left.next < left.end)
-            return true;
-    }
-    return false;
-}
+/* ---- ending items */
 
 void job_end_item(struct job *job, uint32_t item, enum mproc_outcome_kind kind)
 {
@@ -142,8 +184,8 @@ void job_cancel(struct job *job)
 
 void job_cancel_again(struct job *job)
 {
-    for (int i = 0; i < JOB_SOURCES; i++)
-        cancel_range(job, &job->sources[i]);
+    for (unsigned i = 0; i < job_sources(job); i++)
+        cancel_range(job, job_source(job, i));
 }
 
 void job_count(const struct job *job, uint64_t *ended, uint64_t *unsuccessful)

@@ -12,9 +12,18 @@ size_t job_status_size(size_t n);
 /* Makes all items waiting. Before the job is active. */
 void job_reset_status(struct job *job);
 
-/* Takes at least one and at most `most` items from the job's sources for a worker; fewer when little is left, so that
- * the others get some too. `workers`: how many there are about. Returns false if there are none to take. Lock-free. */
-bool job_claim(struct job *job, struct worker_slot *worker, unsigned workers, uint32_t most, struct claim *claim);
+/* How many sources may have items, and one of them. */
+unsigned job_sources(const struct job *job);
+_Atomic uint64_t *job_source(struct job *job, unsigned index);
+
+/* Puts all items where they wait. Before the job is active. */
+void job_fill_sources(struct job *job);
+
+/* Takes at least one and at most `most` items from the job's sources for a worker, whose slot's number is `index`;
+ * fewer when little is left, so that the others get some too. `workers`: how many there are about. Returns false if
+ * there are none to take. Lock-free. */
+bool job_claim(struct job *job, struct worker_slot *worker, unsigned index, unsigned workers, uint32_t most,
+               struct claim *claim);
 
 /* True if there are items to take. */
 bool job_has_waiting(const struct job *job);

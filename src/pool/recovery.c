@@ -74,15 +74,17 @@ static bool within(struct range range, uint32_t item)
 /* Where the items of a job are, as of one moment. Read in the order sources, claims, statuses: a worker publishes its
  * intent before it moves a source, so that whoever sees the source moved sees a claim, or the claim's items ended. */
 struct picture {
-    struct range sources[JOB_SOURCES];
+    struct range sources[JOB_SOURCES_MOST];
+    unsigned sources_count;
     struct claim claims[MPROC_WORKERS_MAX];
     unsigned claims_count;
 };
 
-static void take_picture(const struct recovery *recovery, const struct job *job, struct picture *picture)
+static void take_picture(const struct recovery *recovery, struct job *job, struct picture *picture)
 {
-    for (int i = 0; i < JOB_SOURCES; i++)
-        picture->sources[i] = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_seq_cst));
+    picture->sources_count = job_sources(job);
+    for (unsigned i = 0; i < picture->sources_count; i++)
+        picture->sources[i] = range_unpack(atomic_load_explicit(job_source(job, i), memory_order_seq_cst));
     picture->claims_count = 0;
     for (unsigned i = 0; i < pool_slots_used(recovery->pool); i++) {
         struct claim claim = claim_unpack(atomic_load_explicit(&recovery->pool->slots[i].claim, memory_order_seq_cst));
@@ -105,7 +107,7 @@ static bool is_being_taken(const struct picture *picture, struct range items)
 static bool is_somewhere(const struct recovery *recovery, const struct job *job, const struct picture *picture,
                          uint32_t item)
 {
-    for (int i = 0; i < JOB_SOURCES; i++)
+    for (unsigned i = 0; i < picture->sources_count; i++)
         if (within(picture->sources[i], item))
             return true;
     for (unsigned i = 0; i < picture->claims_count; i++)
@@ -247,10 +249,12 @@ static void publish_supervised(struct recovery *recovery)
 
 static bool put_into_source(struct job *job, struct range items)
 {
-    for (int i = 1; i < JOB_SOURCES; i++) {
-        struct range left = range_unpack(atomic_load_explicit(&job->sources[i], memory_order_relaxed));
+    /* Before there is anything in them: who then finds the job without waiting items has looked there, too. */
+    atomic_store(&job->any_given_back, 1);
+    for (int i = 0; i < JOB_GIVEN_BACK; i++) {
+        struct range left = range_unpack(atomic_load_explicit(&job->given_back[i], memory_order_relaxed));
         if (left.next >= left.end) {
-            atomic_store_explicit(&job->sources[i], range_pack(items), memory_order_seq_cst);
+            atomic_store_explicit(&job->given_back[i], range_pack(items), memory_order_seq_cst);
             return true;
         }
     }

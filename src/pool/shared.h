@@ -56,7 +56,9 @@ enum {
     POOL_JOBS = MPROC_BACKLOG_MAX,
     JOB_WORDS = POOL_JOBS / 64, /* as many as a summary has bits */
     POOL_LEVELS = 2 * MPROC_PRIORITY_MAX + 1,
-    JOB_SOURCES = 16,      /* the first is the input; the others hold ranges that dead workers had taken */
+    JOB_GIVEN_BACK = 15,
+    JOB_SPREAD_MOST = 16,
+    JOB_SOURCES_MOST = 1 + JOB_SPREAD_MOST + JOB_GIVEN_BACK,
     POOL_BELLS = 64,       /* words to sleep on, for the jobs of one remainder each ... */
     BELL_ANY = POOL_BELLS, /* ... and one for those who wait for several jobs, or for a place */
     CACHE_LINE_PAIR = 128, /* CPUs prefetch lines in pairs */
@@ -147,47 +149,64 @@ struct item_record {
 
 enum job_cancel { CANCEL_NONE = 0, CANCEL_BEGUN, CANCEL_DONE };
 
+/* Where items of a job wait: the range that nobody has taken yet. */
+struct source {
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t range;
+};
+
 struct job {
     /* Constant while the job is active. */
     int (*call)(const void *input, void *output); /* NULL: workers find the task by its name */
-    const char *name;
     const char *input;
     char *output;
     size_t input_size, output_size;
-    uint32_t n, chunk; /* chunk 0: adapt */
-    uint32_t index;    /* in pool_shared.jobs */
-    uint32_t level;    /* 0: the highest priority */
-    bool watched;      /* its items are timed, and can be stopped one by one */
-    bool usage, output_is_bytes, has_callback;
-    bool sparse; /* some items had ended before the job began */
-    uint8_t attempts_most;
-    uint8_t retry_on;
-    int64_t timeout; /* 0: none */
+    _Atomic uint8_t *status; /* n, and up to a multiple of 8 more that are never 0. Written by the item's worker; after
+                                its death by the supervisor; of items in nobody's hands by who cancels. Never changes
+                                back to ITEM_PENDING */
     int64_t submitted;
-    _Atomic uint8_t *status;        /* n, and up to a multiple of 8 more that are never 0. Written by the item's worker;
-                                       after its death by the supervisor; of items in nobody's hands by who cancels.
-                                       Never changes back to ITEM_PENDING */
+    uint32_t n, chunk; /* chunk 0: adapt */
+
+    struct source *spread;          /* spread_count sources: of a large job, one for each worker to begin with */
     struct mproc_outcome *outcomes; /* n, or NULL. Written before the item's status; meaningful for a status that is
                                        neither ok nor cancelled, lost or skipped */
     struct item_record *records;    /* n, or NULL */
+    const char *name;
+    int64_t timeout; /* 0: none */
+    uint32_t index;  /* in pool_shared.jobs */
+    uint16_t spread_count;
+    uint8_t level; /* 0: the highest priority */
+    uint8_t attempts_most;
+    uint8_t retry_on;
+    bool watched; /* its items are timed, and can be stopped one by one */
+    bool usage, output_is_bytes, has_callback;
+    bool sparse; /* some items had ended before the job began */
 
     /* The caller's process only. */
-    _Atomic uint32_t references;
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t references;
     int failure;    /* written before `over`: why the call broke off */
     bool abandoned; /* the caller has left with what there was, workers may be writing to the rest: bytes of results
                        that nobody has got are freed with the job */
+    bool is_spare;  /* of the memory that the pool keeps for one small job */
 
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t cancelled; /* enum job_cancel; set by the caller: stop between items */
-    _Atomic uint32_t stop_running;                        /* set by the caller: stop those that are running, too */
+    /* Empty until `any_given_back` is set. Filled, when empty, by the supervisor only: ranges that dead workers had
+     * taken. Emptied as `waiting` is. */
+    _Atomic uint64_t given_back[JOB_GIVEN_BACK];
+
+    /* Set by the caller before the job is active: all items, unless they are spread. Emptied from below by workers, and
+     * at once by the caller when it cancels. */
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t waiting;
+    _Atomic uint32_t any_given_back;   /* written by the supervisor */
+    _Atomic uint32_t cancelled;        /* enum job_cancel; set by the caller: stop between items */
+    _Atomic uint32_t stop_running;     /* set by the caller: stop those that are running, too */
+    _Atomic uint32_t caller_looks;     /* set by the caller: it is awake, and calls more workers if need be */
     _Atomic uint32_t any_unsuccessful; /* set before the first status that is not ok; derived, saves a search */
     _Atomic uint32_t ended_up_to;      /* all items in front of it have ended; derived */
     _Atomic uint32_t over;             /* all items have ended; derived. Nobody in the pool waits for it any more */
     _Atomic uint32_t awaited;          /* bits of enum job_awaited: a bell is to be rung when it is over; only grows */
     _Atomic uint32_t polled;           /* not 0: a descriptor is polled for it (sync/watch.h) */
 
-    /* [0] is set by the caller before the job is active. The others are filled, when empty, by the supervisor only. All
-     * are emptied from below by workers, and at once by the caller when it cancels. */
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t sources[JOB_SOURCES];
+    /* On the line beside it: statuses, inputs and results, if they are so few. */
+    _Alignas(CACHE_LINE_PAIR / 2) char small[CACHE_LINE_PAIR / 2];
 };
 
 enum job_awaited { AWAITED_ALONE = 1, AWAITED_AMONG_OTHERS = 2 };

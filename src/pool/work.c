@@ -20,10 +20,14 @@
 
 /* ---- what the job's memory holds */
 
+/* Items for each worker, from which on each has a part of its own to begin with. */
+enum { SPREAD_LEAST = 64 };
+
 /* Offsets in one block; in front of them is the job itself. */
 struct layout {
     bool copy_input, copy_bytes, has_records;
-    size_t status, records, name, input, bytes, output, size;
+    unsigned spread_count;
+    size_t spread, status, records, name, input, bytes, output, size;
 };
 
 static bool is_shared(const struct pool *pool, const void *array, size_t size)
@@ -57,6 +61,15 @@ static bool count_bytes(const struct work *work, const struct pool *pool, size_t
     return true;
 }
 
+/* Into how many parts the items are split to begin with. */
+static unsigned spread_over(const struct work *work, const struct pool *pool)
+{
+    unsigned workers = work->in_line ? 0 : atomic_load_explicit(&pool->shared->most, memory_order_relaxed);
+    if (workers > JOB_SPREAD_MOST)
+        workers = JOB_SPREAD_MOST;
+    return workers > 1 && work->call.n >= (size_t)workers * SPREAD_LEAST ? workers : 0;
+}
+
 static int lay_out(struct work *work, const struct pool *pool, struct layout *layout)
 {
     const struct mproc_map_arguments *call = &work->call;
@@ -71,8 +84,10 @@ static int lay_out(struct work *work, const struct pool *pool, struct layout *la
         call->outcomes || work->asynchronous || pool->trace || call->joblog || call->retries > 0 || call->usage;
     if (layout->copy_bytes && !count_bytes(work, pool, &bytes))
         return -EOVERFLOW;
+    layout->spread_count = spread_over(work, pool);
     layout->size = sizeof(struct job);
-    if (place(&layout->size, &layout->status, job_status_size(n)) &&
+    if (place(&layout->size, &layout->spread, layout->spread_count * sizeof(struct source)) &&
+        place(&layout->size, &layout->status, job_status_size(n)) &&
         place(&layout->size, &layout->records, layout->has_records ? n * sizeof(struct item_record) : 0) &&
         place(&layout->size, &layout->name, strlen(work->task->name) + 1) &&
         place(&layout->size, &layout->input, layout->copy_input ? input_bytes : 0) &&
@@ -120,7 +135,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
     job->output_size = call->output_size;
     job->n = (uint32_t)call->n;
     job->chunk = (uint32_t)(call->chunk < CLAIM_ITEMS_MAX ? call->chunk : CLAIM_ITEMS_MAX);
-    job->level = (uint32_t)(MPROC_PRIORITY_MAX - call->priority);
+    job->level = (uint8_t)(MPROC_PRIORITY_MAX - call->priority);
     job->usage = call->usage;
     job->timeout = call->timeout;
     job->output_is_bytes = call->output_is_bytes;
@@ -134,7 +149,9 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
     job->watched = job->records || call->timeout || (pool->shared && pool->shared->options.memory_kill);
     job->submitted = work->progress.began;
     atomic_store(&job->references, 1);
-    atomic_store_explicit(&job->sources[0], range_pack((struct range) { 0, job->n }), memory_order_relaxed);
+    job->spread = (struct source *)(void *)(base + layout->spread);
+    job->spread_count = (uint16_t)layout->spread_count;
+    job_fill_sources(job);
 }
 
 static int make_job(struct work *work, struct pool *pool)

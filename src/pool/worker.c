@@ -202,7 +202,8 @@ static bool work_on(struct worker *worker, struct job *job)
     for (unsigned claims = 0; !is_to_end(worker); claims++) {
         uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
         if (job_is_cancelled(job) ||
-            !(left = job_claim(job, slot, atomic_load_explicit(&pool->wanted, memory_order_relaxed), most, &claim)))
+            !(left = job_claim(job, slot, worker->index, atomic_load_explicit(&pool->wanted, memory_order_relaxed),
+                               most, &claim)))
             break;
         any = true;
         bool measured = !job->chunk || claims % MEASURED_CLAIMS == 0;
