@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAIRS = 2000000, HELD = 1000, TIMES = 500, ROUNDS = 11 };
+enum { PAIRS = 1000000, HELD = 1000, TIMES = 300 };
 
 #define TOUCHED ((size_t)128 << 20)
 
@@ -122,38 +122,45 @@ static double touch(void *argument)
     return took;
 }
 
-/* With "touch" as its argument it measures that alone: for another environment. */
+static void *const by_libc = (void *)(uintptr_t)&libc, *const by_mproc = (void *)(uintptr_t)&shared;
+
+static void measure_blocks(const char *title, double per, double (*run)(void *), double (*run_beside)(void *))
+{
+    bench_row(&(struct bench_row) {
+        .title = title,
+        .unit = "ns a pair",
+        .scale = 1e-9,
+        .per = per,
+        .contestants = { { "mproc_alloc", BENCH_OURS, run, by_mproc },
+                         { "mproc_alloc, a second process too", BENCH_OURS, run_beside, by_mproc },
+                         { "malloc", BENCH_PEER, run, by_libc },
+                         { "malloc, a second process too", BENCH_PEER, run_beside, by_libc } },
+    });
+}
+
+static void measure_touch(void)
+{
+    static enum memory kinds[] = { PRIVATE, PRIVATE_HUGE, SHARED, SHARED_HUGE, HEAP, HEAP_AGAIN };
+    const char *huge = getenv("MPROC_HEAP_HUGE_PAGES");
+    bench_row(&(struct bench_row) {
+        .title = bench_text("first touch of 128 MiB%s%s", huge ? ", MPROC_HEAP_HUGE_PAGES=" : "", huge ? huge : ""),
+        .unit = "s a GiB",
+        .per = (double)TOUCHED / (1 << 30),
+        .contestants = { { "the heap, new memory", BENCH_OURS, touch, &kinds[4] },
+                         { "the heap, memory that was used before", BENCH_OURS, touch, &kinds[5] },
+                         { "private memory, 4 KiB pages", BENCH_LIMIT, touch, &kinds[0] },
+                         { "private memory, huge pages", BENCH_LIMIT, touch, &kinds[1] },
+                         { "shared memory, 4 KiB pages", BENCH_LIMIT, touch, &kinds[2] },
+                         { "shared memory, huge pages asked for", BENCH_LIMIT, touch, &kinds[3] } },
+    });
+}
+
 int main(int argc, char **argv)
 {
-    bool touch_only = argc == 2 && strcmp(argv[1], "touch") == 0;
-    const struct bench_contestant one[] = {
-        { "malloc", pairs, (void *)(uintptr_t)&libc },
-        { "mproc_alloc", pairs, (void *)(uintptr_t)&shared },
-        { "malloc, a second process too", pairs_beside, (void *)(uintptr_t)&libc },
-        { "mproc_alloc, a second process too", pairs_beside, (void *)(uintptr_t)&shared },
-    };
-    const struct bench_contestant many[] = {
-        { "malloc", batches, (void *)(uintptr_t)&libc },
-        { "mproc_alloc", batches, (void *)(uintptr_t)&shared },
-        { "malloc, a second process too", batches_beside, (void *)(uintptr_t)&libc },
-        { "mproc_alloc, a second process too", batches_beside, (void *)(uintptr_t)&shared },
-    };
-    enum memory kinds[] = { PRIVATE, PRIVATE_HUGE, SHARED, SHARED_HUGE, HEAP, HEAP_AGAIN };
-    const struct bench_contestant touches[] = {
-        { "private memory, 4 KiB pages", touch, &kinds[0] },
-        { "private memory, huge pages", touch, &kinds[1] },
-        { "shared memory, 4 KiB pages", touch, &kinds[2] },
-        { "shared memory, huge pages asked for", touch, &kinds[3] },
-        { "the heap, new memory", touch, &kinds[4] },
-        { "the heap, memory that was used before", touch, &kinds[5] },
-    };
+    bench_begin(argc, argv);
     mproc_free(mproc_alloc(1)); /* one heap for all */
-    int failed = 0;
-    if (!touch_only) {
-        failed |= bench_run("allocate and free 64 bytes", one, 4, ROUNDS, PAIRS, "ns a pair", 1e-9);
-        failed |= bench_run("allocate 1000 blocks of 64 bytes, then free them", many, 4, ROUNDS, (double)TIMES * HELD,
-                            "ns a pair", 1e-9);
-    }
-    failed |= bench_run("first touch of 128 MiB", touches, 6, ROUNDS, (double)TOUCHED / (1 << 30), "s a GiB", 1);
-    return failed;
+    measure_blocks("allocate and free 64 bytes", PAIRS, pairs, pairs_beside);
+    measure_blocks("allocate 1,000 blocks of 64 bytes, then free them", (double)TIMES * HELD, batches, batches_beside);
+    measure_touch();
+    return bench_end();
 }

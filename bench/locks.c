@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ALONE = 2000000, CONTENDED = 300000, ROUNDS = 15 };
+enum { ALONE = 1000000, CONTENDED = 200000 };
 
 /* Each on cache lines of its own. */
 static struct shared {
@@ -142,8 +142,9 @@ static void prepare(void)
     mproc_semaphore_init(&shared->semaphore, 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    bench_begin(argc, argv);
     shared = mproc_aligned_alloc(128, sizeof *shared);
     if (!shared)
         return 1;
@@ -152,23 +153,32 @@ int main(void)
     struct kind robust = { acquire_robust, release_robust }, mutex = { acquire_mutex, release_mutex };
     struct kind plain = { plain_acquire, plain_release }, lock = { acquire_lock, release_lock };
     struct kind rlock = { acquire_rlock, release_rlock }, semaphore = { acquire_semaphore, release_semaphore };
-    const struct bench_contestant by_one[] = {
-        { "libc's robust shared mutex", alone, &robust },
-        { "libc's shared mutex", alone, &mutex },
-        { "a plain futex lock", alone, &plain },
-        { "mproc_lock", alone, &lock },
-        { "mproc_rlock", alone, &rlock },
-        { "mproc_semaphore", alone, &semaphore },
-    };
-    const struct bench_contestant by_two[] = {
-        { "a plain futex lock", contended, &plain },  { "libc's robust shared mutex", contended, &robust },
-        { "libc's shared mutex", contended, &mutex }, { "mproc_lock", contended, &lock },
-        { "mproc_rlock", contended, &rlock },
-    };
-    int failed = bench_run("acquire and release, nobody else there", by_one, 6, ROUNDS, ALONE, "ns a pair", 1e-9);
-    failed |=
-        bench_run("acquire and release, two processes at once", by_two, 5, ROUNDS, 2.0 * CONTENDED, "ns a pair", 1e-9);
+    bench_row(&(struct bench_row) {
+        .title = "acquire and release a lock, nobody else there",
+        .unit = "ns a pair",
+        .scale = 1e-9,
+        .per = ALONE,
+        .contestants = { { "mproc_lock", BENCH_OURS, alone, &lock },
+                         { "mproc_rlock", BENCH_OURS, alone, &rlock },
+                         { "mproc_semaphore", BENCH_OURS, alone, &semaphore },
+                         { "a plain futex lock", BENCH_LIMIT, alone, &plain },
+                         { "libc's robust shared mutex", BENCH_PEER, alone, &robust },
+                         { "libc's shared mutex", BENCH_PEER, alone, &mutex } },
+        .targets = { { "mproc_lock", BENCH_AT_MOST_TIMES, 1, { "libc's robust shared mutex" } } },
+    });
+    bench_row(&(struct bench_row) {
+        .title = "acquire and release a lock, two processes at once",
+        .unit = "ns a pair",
+        .scale = 1e-9,
+        .per = 2.0 * CONTENDED,
+        .contestants = { { "mproc_lock", BENCH_OURS, contended, &lock },
+                         { "mproc_rlock", BENCH_OURS, contended, &rlock },
+                         { "a plain futex lock", BENCH_LIMIT, contended, &plain },
+                         { "libc's robust shared mutex", BENCH_PEER, contended, &robust },
+                         { "libc's shared mutex", BENCH_PEER, contended, &mutex } },
+        .targets = { { "mproc_lock", BENCH_AT_MOST_TIMES, 1, { "libc's robust shared mutex" } } },
+    });
     mproc_semaphore_destroy(&shared->semaphore);
     mproc_free(shared);
-    return failed;
+    return bench_end();
 }

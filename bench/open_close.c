@@ -7,21 +7,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORKERS = 2, ROUNDS = 51 };
+enum { WORKERS_MAX = 16 };
 
-static double run_forks(void *count)
+struct pool {
+    enum mproc_backend backend;
+    int workers;
+};
+
+static double open_and_close(const struct pool *kind)
 {
-    double start = bench_now();
-    for (int i = 0; i < *(int *)count; i++) {
+    mproc_pool *pool;
+    if (mproc_pool_open(&pool, .backend = kind->backend, .workers = kind->workers) != 0)
+        return -1;
+    return mproc_pool_close(pool) == 0 ? 0 : -1;
+}
+
+static double fork_and_wait(const struct pool *kind)
+{
+    for (int i = 0; i < kind->workers; i++) {
         pid_t pid = fork();
         if (pid == 0)
             _exit(0);
         if (pid < 0)
             return -1;
     }
-    for (int i = 0; i < *(int *)count; i++)
-        wait(NULL);
-    return bench_now() - start;
+    for (int i = 0; i < kind->workers; i++)
+        if (wait(NULL) < 0)
+            return -1;
+    return 0;
 }
 
 static void *nothing(void *unused)
@@ -29,39 +42,60 @@ static void *nothing(void *unused)
     return unused;
 }
 
-static double run_threads(void *unused)
+static double start_threads(const struct pool *kind)
 {
-    (void)unused;
-    pthread_t threads[WORKERS];
-    double start = bench_now();
-    for (int i = 0; i < WORKERS; i++)
+    pthread_t threads[WORKERS_MAX];
+    for (int i = 0; i < kind->workers; i++)
         if (pthread_create(&threads[i], NULL, nothing, NULL) != 0)
             return -1;
-    for (int i = 0; i < WORKERS; i++)
+    for (int i = 0; i < kind->workers; i++)
         pthread_join(threads[i], NULL);
-    return bench_now() - start;
+    return 0;
 }
 
-static double run_pool(void *backend)
+struct contest {
+    double (*once)(const struct pool *);
+    struct pool pool;
+    int times;
+};
+
+static double run(void *argument)
 {
-    mproc_pool *pool;
+    const struct contest *contest = argument;
     double start = bench_now();
-    if (mproc_pool_open(&pool, .backend = *(enum mproc_backend *)backend, .workers = WORKERS) != 0 ||
-        mproc_pool_close(pool) != 0)
-        return -1;
-    return bench_now() - start;
+    for (int i = 0; i < contest->times; i++)
+        if (contest->once(&contest->pool) < 0)
+            return -1;
+    return (bench_now() - start) / contest->times;
 }
 
-int main(void)
+static void measure(int workers)
 {
-    static enum mproc_backend threads = MPROC_THREADS, processes = MPROC_PROCESSES;
-    static int workers = WORKERS, with_supervisor = WORKERS + 1;
-    const struct bench_contestant contestants[] = {
-        { "2 raw forks and waits (the limit)", run_forks, &workers },
-        { "3 raw forks and waits", run_forks, &with_supervisor },
-        { "mproc, processes: 2 and a supervisor", run_pool, &processes },
-        { "2 raw threads and joins", run_threads, NULL },
-        { "mproc, threads", run_pool, &threads },
-    };
-    return bench_run("Opening and closing a pool of two workers", contestants, 5, ROUNDS, 1, "us", 1e-6);
+    int times = 40 / workers;
+    struct contest processes = { open_and_close, { MPROC_PROCESSES, workers }, times };
+    struct contest threads = { open_and_close, { MPROC_THREADS, workers }, times };
+    struct contest forks = { fork_and_wait, { .workers = workers }, times };
+    struct contest forks_and_one = { fork_and_wait, { .workers = workers + 1 }, times };
+    struct contest raw_threads = { start_threads, { .workers = workers }, times };
+    const char *as_many = bench_text("%d raw forks and waits", workers);
+    bench_row(&(struct bench_row) {
+        .title = bench_text("opening and closing a pool of %d workers", workers),
+        .unit = "us",
+        .scale = 1e-6,
+        .contestants = { { "mproc", BENCH_OURS, run, &processes },
+                         { "mproc, threads", BENCH_OURS, run, &threads },
+                         { as_many, BENCH_LIMIT, run, &forks },
+                         { bench_text("%d raw forks and waits", workers + 1), BENCH_LIMIT, run, &forks_and_one },
+                         { bench_text("%d raw threads and joins", workers), BENCH_LIMIT, run, &raw_threads },
+                         { "Python's Pool, 2 workers", BENCH_PEER, .program = &bench_python, .load = "open" } },
+        .targets = { { "mproc", BENCH_AT_MOST_TIMES, 1.3, { as_many } } },
+    });
+}
+
+int main(int argc, char **argv)
+{
+    bench_begin(argc, argv);
+    measure(2);
+    measure(WORKERS_MAX);
+    return bench_end();
 }

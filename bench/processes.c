@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 51, STARTS = 10, LARGE_ROUNDS = 9 };
+enum { STARTS = 10 };
 #define LARGE ((size_t)1 << 30)
 
 static int nothing(const void *unused)
@@ -65,34 +65,48 @@ static double run_posix_spawn(void *unused)
     return bench_now() - start;
 }
 
+static enum mproc_start_method methods[] = { MPROC_FORK, MPROC_FORKSERVER, MPROC_SPAWN };
+
+static void measure_starts(const char *title)
+{
+    bench_row(&(struct bench_row) {
+        .title = title,
+        .unit = "us",
+        .scale = 1e-6,
+        .per = STARTS,
+        .contestants = { { "mproc, MPROC_FORK", BENCH_OURS, run_mproc, &methods[0] },
+                         { "mproc, MPROC_FORKSERVER", BENCH_OURS, run_mproc, &methods[1] },
+                         { "fork and waitpid", BENCH_LIMIT, run_fork, NULL } },
+    });
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "end") == 0)
         return 0;
     int err = mproc_init(&argc, &argv);
+    bench_begin(argc, argv);
     if (err) {
         fprintf(stderr, "mproc_init: %s\n", mproc_strerror(err));
         return 1;
     }
-    static enum mproc_start_method methods[] = { MPROC_FORK, MPROC_FORKSERVER, MPROC_SPAWN };
-    const struct bench_contestant fork_contestants[] = {
-        { "fork and waitpid (the limit)", run_fork, NULL },
-        { "MPROC_FORK", run_mproc, &methods[0] },
-        { "MPROC_FORKSERVER", run_mproc, &methods[1] },
-    };
-    const struct bench_contestant spawn_contestants[] = {
-        { "posix_spawn of this program and waitpid (the limit)", run_posix_spawn, NULL },
-        { "MPROC_SPAWN", run_mproc, &methods[2] },
-    };
-    int result = bench_run("start and join a process", fork_contestants, 3, ROUNDS, STARTS, "us", 1e-6);
-    result |= bench_run("start and join a program", spawn_contestants, 2, ROUNDS, STARTS, "us", 1e-6);
+    measure_starts("start and join a process");
+    bench_row(&(struct bench_row) {
+        .title = "start and join a program",
+        .unit = "us",
+        .scale = 1e-6,
+        .per = STARTS,
+        .contestants = { { "mproc, MPROC_SPAWN", BENCH_OURS, run_mproc, &methods[2] },
+                         { "posix_spawn of this program and waitpid", BENCH_LIMIT, run_posix_spawn, NULL } },
+    });
     /* In pages of 4 KiB: what a fork costs is copying their table. */
     char *memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return 1;
     madvise(memory, LARGE, MADV_NOHUGEPAGE);
     memset(memory, 1, LARGE);
-    result |= bench_run("the same, with 1 GiB of private memory in the caller", fork_contestants, 3, LARGE_ROUNDS,
-                        STARTS, "us", 1e-6);
-    return memory[LARGE / 2] == 1 ? result : 1;
+    measure_starts("start and join a process, with 1 GiB of private memory in the caller");
+    if (memory[LARGE / 2] != 1)
+        bench_fail("the caller's memory has changed");
+    return bench_end();
 }

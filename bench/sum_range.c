@@ -1,12 +1,11 @@
-/* The tutorial's job, opening and closing included: serial, plain pthreads, mproc's threads and processes.
- * SPDX-License-Identifier: MIT */
+/* The tutorial's job, the sum of 0 ... 49,999,999, twice: how much faster in two workers, opening and closing included.
+ * Each run does it both ways. SPDX-License-Identifier: MIT */
 #include "bench.h"
+
+#include "tasks.h"
 
 #include <mproc.h>
 #include <pthread.h>
-#include <stddef.h>
-
-enum { NUMBERS = 50000000, WORKERS = 2, ROUNDS = 21 };
 
 struct range {
     int64_t first, last;
@@ -14,35 +13,31 @@ struct range {
 
 static int sum_range(const struct range *range, int64_t *total)
 {
-    volatile int64_t sum = 0;
-    for (int64_t i = range->first; i < range->last; i++)
-        sum += i;
-    *total = sum;
+    *total = tasks_sum(range->first, range->last);
     return 0;
 }
 MPROC_TASK(sum_range);
 
-static const struct range ranges[WORKERS] = { { 0, NUMBERS }, { 0, NUMBERS } };
-static int64_t totals[WORKERS];
+static const struct range ranges[TASKS_WORKERS] = { { 0, TASKS_NUMBERS }, { 0, TASKS_NUMBERS } };
+static int64_t totals[TASKS_WORKERS];
 
-static double finish(double start)
+static double check(double start)
 {
     double took = bench_now() - start;
-    for (int i = 0; i < WORKERS; i++) {
-        if (totals[i] != (int64_t)NUMBERS * (NUMBERS - 1) / 2)
+    for (int i = 0; i < TASKS_WORKERS; i++) {
+        if (totals[i] != (int64_t)TASKS_NUMBERS * (TASKS_NUMBERS - 1) / 2)
             return -1;
         totals[i] = 0;
     }
     return took;
 }
 
-static double run_serial(void *unused)
+static double run_alone(void)
 {
-    (void)unused;
     double start = bench_now();
-    for (int i = 0; i < WORKERS; i++)
+    for (int i = 0; i < TASKS_WORKERS; i++)
         sum_range(&ranges[i], &totals[i]);
-    return finish(start);
+    return check(start);
 }
 
 static void *in_thread(void *index)
@@ -55,34 +50,45 @@ static void *in_thread(void *index)
 static double run_pthreads(void *unused)
 {
     (void)unused;
-    pthread_t threads[WORKERS];
-    double start = bench_now();
-    for (size_t i = 0; i < WORKERS; i++)
+    pthread_t threads[TASKS_WORKERS];
+    double alone = run_alone(), start = bench_now();
+    for (size_t i = 0; i < TASKS_WORKERS; i++)
         if (pthread_create(&threads[i], NULL, in_thread, (void *)i) != 0)
             return -1;
-    for (int i = 0; i < WORKERS; i++)
+    for (int i = 0; i < TASKS_WORKERS; i++)
         pthread_join(threads[i], NULL);
-    return finish(start);
+    return check(start) / alone;
 }
 
 static double run_mproc(void *backend)
 {
     mproc_pool *pool;
-    double start = bench_now();
-    if (mproc_pool_open(&pool, .backend = *(enum mproc_backend *)backend, .workers = WORKERS) != 0 ||
-        mproc_map(pool, sum_range, ranges, totals, WORKERS) != 0 || mproc_pool_close(pool) != 0)
+    double alone = run_alone(), start = bench_now();
+    if (mproc_pool_open(&pool, .backend = *(enum mproc_backend *)backend, .workers = TASKS_WORKERS) != 0 ||
+        mproc_map(pool, sum_range, ranges, totals, TASKS_WORKERS) != 0 || mproc_pool_close(pool) != 0)
         return -1;
-    return finish(start);
+    return check(start) / alone;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static enum mproc_backend threads = MPROC_THREADS, processes = MPROC_PROCESSES;
-    const struct bench_contestant contestants[] = {
-        { "plain pthreads (the limit)", run_pthreads, NULL },
-        { "one after the other", run_serial, NULL },
-        { "mproc, threads", run_mproc, &threads },
-        { "mproc, processes", run_mproc, &processes },
-    };
-    return bench_run("Sum of 0 ... 49,999,999, twice, two workers", contestants, 4, ROUNDS, 1, "ms", 1e-3);
+    bench_begin(argc, argv);
+    const char *load = bench_text("sum %d", bench_quick() ? TASKS_NUMBERS / 10 : TASKS_NUMBERS);
+    bench_row(&(struct bench_row) {
+        .title = "the tutorial's job in two workers: speed-up, pool opening included",
+        .unit = "times",
+        .more_is_better = true,
+        .contestants = { { "mproc", BENCH_OURS, run_mproc, &processes },
+                         { "mproc, threads", BENCH_OURS, run_mproc, &threads },
+                         { "two pthreads", BENCH_LIMIT, run_pthreads, NULL },
+                         { "libgomp", BENCH_PEER, .program = &bench_libgomp, .load = "sum" },
+                         { "libomp", BENCH_PEER, .program = &bench_libomp, .load = "sum" },
+                         { "oneTBB", BENCH_PEER, .program = &bench_tbb, .load = "sum" },
+                         { "Python's Pool, against Python alone", BENCH_PEER, .program = &bench_python,
+                           .load = load } },
+        .targets = { { "mproc", BENCH_AT_LEAST_OF, 0.98, { "two pthreads" } },
+                     { "mproc", BENCH_AT_LEAST_OF, 0.98, { "libgomp", "libomp" } } },
+    });
+    return bench_end();
 }

@@ -54,32 +54,41 @@ static bool is_round_trip(const struct load *load)
 }
 
 const struct contestant contestants[] = {
-    { .name = "limit: a bare ring of words", .takes_part = is_small_stream_of_one, .channel = &ring_channel },
-    { .name = "limit: memcpy, 1 MiB within 8 MiB", .takes_part = is_large_stream, .run = copy_memory },
-    { .name = "limit: a bare cache line, spinning", .takes_part = is_hot, .channel = &cache_line_channel },
-    { .name = "limit: a bare futex each way", .takes_part = is_round_trip, .channel = &futex_channel },
-    { .name = "POSIX mq", .kind = PEER, .channel = &posix_mq_channel },
-    { .name = "pipe", .kind = PEER, .channel = &pipe_channel },
-    { .name = "socketpair", .kind = PEER, .channel = &socketpair_channel },
+    { .name = "a bare ring of words",
+      .kind = BENCH_LIMIT,
+      .takes_part = is_small_stream_of_one,
+      .channel = &ring_channel },
+    { .name = "memcpy, 1 MiB within 8 MiB", .kind = BENCH_LIMIT, .takes_part = is_large_stream, .run = copy_memory },
+    { .name = "a bare cache line, spinning",
+      .kind = BENCH_LIMIT,
+      .takes_part = is_hot,
+      .channel = &cache_line_channel },
+    { .name = "a bare futex each way", .kind = BENCH_LIMIT, .takes_part = is_round_trip, .channel = &futex_channel },
+    { .name = "POSIX mq", .kind = BENCH_PEER, .channel = &posix_mq_channel },
+    { .name = "pipe", .kind = BENCH_PEER, .channel = &pipe_channel },
+    { .name = "socketpair", .kind = BENCH_PEER, .channel = &socketpair_channel },
 #ifdef QUEUE_BOOST
-    { .name = "Boost.Interprocess message_queue", .kind = PEER, .channel = &boost_channel },
+    { .name = "Boost.Interprocess message_queue", .kind = BENCH_PEER, .channel = &boost_channel },
 #endif
 #ifdef QUEUE_ZEROMQ
-    { .name = "ZeroMQ, ipc", .kind = PEER, .channel = &zeromq_channel },
+    { .name = "ZeroMQ, ipc", .kind = BENCH_PEER, .channel = &zeromq_channel },
 #endif
 #ifdef QUEUE_NNG
-    { .name = "nng, ipc", .kind = PEER, .channel = &nng_channel },
+    { .name = "nng, ipc", .kind = BENCH_PEER, .channel = &nng_channel },
 #endif
 #ifdef QUEUE_MPI
-    { .name = "Open MPI (spins when it waits)", .kind = PEER, .command = QUEUE_MPI },
+    { .name = "Open MPI (spins when it waits)", .kind = BENCH_PEER, .command = QUEUE_MPI },
 #endif
 #ifdef QUEUE_PYTHON
-    { .name = "Python's Queue", .kind = PEER, .command = QUEUE_PYTHON " Queue" },
-    { .name = "Python's SimpleQueue", .kind = PEER, .command = QUEUE_PYTHON " SimpleQueue" },
+    { .name = "Python's Queue", .kind = BENCH_PEER, .command = QUEUE_PYTHON " Queue" },
+    { .name = "Python's SimpleQueue", .kind = BENCH_PEER, .command = QUEUE_PYTHON " SimpleQueue" },
 #endif
-    { .name = "mproc", .kind = OURS, .channel = &mproc_channel },
-    { .name = "mproc, 64 at a time", .kind = OURS, .takes_part = is_small_stream, .channel = &mproc_many_channel },
-    { .name = "mproc, in place: first and last word", .kind = OURS, .channel = &mproc_in_place_channel },
+    { .name = "mproc", .kind = BENCH_OURS, .channel = &mproc_channel },
+    { .name = "mproc, 64 at a time",
+      .kind = BENCH_OURS,
+      .takes_part = is_small_stream,
+      .channel = &mproc_many_channel },
+    { .name = "mproc, in place: first and last word", .kind = BENCH_OURS, .channel = &mproc_in_place_channel },
 };
 const int contestants_count = sizeof contestants / sizeof *contestants;
 

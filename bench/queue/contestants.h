@@ -2,13 +2,12 @@
 #ifndef BENCH_QUEUE_CONTESTANTS_H
 #define BENCH_QUEUE_CONTESTANTS_H
 
+#include "../bench.h"
 #include "run.h"
-
-enum kind { LIMIT, PEER, OURS };
 
 struct contestant {
     const char *name;
-    enum kind kind;
+    enum bench_kind kind;
     bool (*takes_part)(const struct load *load); /* NULL: always */
     const struct channel *channel;               /* or: */
     const char *command;                         /* a program that measures itself; or: */
