@@ -46,8 +46,8 @@ static void peer_sum(int64_t totals[TASKS_WORKERS])
 static void peer_print_version(void)
 {
 #ifdef __clang__
-    printf("libomp (clang %d.%d.%d), OpenMP %d\n", __clang_major__, __clang_minor__, __clang_patchlevel__, _OPENMP);
+    printf("libomp %d.%d.%d of clang, OpenMP %d\n", __clang_major__, __clang_minor__, __clang_patchlevel__, _OPENMP);
 #else
-    printf("libgomp (gcc %d.%d.%d), OpenMP %d\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, _OPENMP);
+    printf("libgomp %d.%d.%d of gcc, OpenMP %d\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, _OPENMP);
 #endif
 }
