@@ -4,7 +4,9 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 SECONDS ?= 120
 
-.PHONY: help demo test crash soak fuzz bench bench-deps manual install format clean
+QUICK ?=
+
+.PHONY: help demo test crash soak fuzz bench bench-quick bench-deps bench-table manual install format clean
 
 help:
 	@echo 'make demo      build, and do the tutorial'\''s job: one after the other, in threads, in processes'
@@ -12,8 +14,10 @@ help:
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
 	@echo 'make fuzz      feed connections with arbitrary bytes, for SECONDS'
-	@echo 'make bench     measure against the limits of this machine'
-	@echo 'make bench-deps  install the other libraries that bench compares queues with, where they are there'
+	@echo 'make bench     measure against the limits of this machine and against other libraries (half an hour)'
+	@echo 'make bench-quick  the same in less than three minutes; also: make bench QUICK=1'
+	@echo 'make bench-deps  install the other libraries that bench compares with, and what draws the results'
+	@echo 'make bench-table  put the results of the last bench into docs/performance.md'
 	@echo 'make manual    the reference manual, as HTML and man pages, in build/manual'
 	@echo 'make install   build and install below PREFIX (default /usr/local; DESTDIR is respected)'
 	@echo 'make format    format the sources with clang-format'
@@ -61,7 +65,13 @@ fuzz:
 bench:
 	@scripts/install-dependencies.sh build
 	@scripts/build.sh release
-	@scripts/bench.sh
+	@scripts/bench.sh $(if $(QUICK),quick)
+
+bench-quick:
+	@$(MAKE) --no-print-directory bench QUICK=1
+
+bench-table:
+	@scripts/bench-table.sh
 
 bench-deps:
 	@scripts/install-dependencies.sh build bench

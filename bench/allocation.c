@@ -131,10 +131,10 @@ static void measure_blocks(const char *title, double per, double (*run)(void *),
         .unit = "ns a pair",
         .scale = 1e-9,
         .per = per,
-        .contestants = { { "mproc_alloc", BENCH_OURS, run, by_mproc },
-                         { "mproc_alloc, a second process too", BENCH_OURS, run_beside, by_mproc },
-                         { "malloc", BENCH_PEER, run, by_libc },
-                         { "malloc, a second process too", BENCH_PEER, run_beside, by_libc } },
+        .contestants = { { "mproc_alloc", BENCH_OURS, run, .argument = by_mproc },
+                         { "mproc_alloc, a second process too", BENCH_OURS, run_beside, .argument = by_mproc },
+                         { "malloc", BENCH_PEER, run, .argument = by_libc },
+                         { "malloc, a second process too", BENCH_PEER, run_beside, .argument = by_libc } },
     });
 }
 
@@ -146,12 +146,12 @@ static void measure_touch(void)
         .title = bench_text("first touch of 128 MiB%s%s", huge ? ", MPROC_HEAP_HUGE_PAGES=" : "", huge ? huge : ""),
         .unit = "s a GiB",
         .per = (double)TOUCHED / (1 << 30),
-        .contestants = { { "the heap, new memory", BENCH_OURS, touch, &kinds[4] },
-                         { "the heap, memory that was used before", BENCH_OURS, touch, &kinds[5] },
-                         { "private memory, 4 KiB pages", BENCH_LIMIT, touch, &kinds[0] },
-                         { "private memory, huge pages", BENCH_LIMIT, touch, &kinds[1] },
-                         { "shared memory, 4 KiB pages", BENCH_LIMIT, touch, &kinds[2] },
-                         { "shared memory, huge pages asked for", BENCH_LIMIT, touch, &kinds[3] } },
+        .contestants = { { "the heap, new memory", BENCH_OURS, touch, .argument = &kinds[4] },
+                         { "the heap, memory that was used before", BENCH_OURS, touch, .argument = &kinds[5] },
+                         { "private memory, 4 KiB pages", BENCH_LIMIT, touch, .argument = &kinds[0] },
+                         { "private memory, huge pages", BENCH_LIMIT, touch, .argument = &kinds[1] },
+                         { "shared memory, 4 KiB pages", BENCH_LIMIT, touch, .argument = &kinds[2] },
+                         { "shared memory, huge pages asked for", BENCH_LIMIT, touch, .argument = &kinds[3] } },
     });
 }
 

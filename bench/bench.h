@@ -5,8 +5,8 @@
  *         bench_begin(argc, argv);
  *         bench_row(&(struct bench_row) {
  *             .title = "map of 1,000,000 empty tasks", .unit = "ns a task", .scale = 1e-9, .per = 1000000,
- *             .contestants = { { "mproc", BENCH_OURS, run_mproc, pool },
- *                              { "a pool that knows no crashes", BENCH_LIMIT, run_limit, NULL },
+ *             .contestants = { { "mproc", BENCH_OURS, run_mproc, .argument = pool },
+ *                              { "a pool that knows no crashes", BENCH_LIMIT, run_limit, .argument = NULL },
  *                              { "TBB", BENCH_PEER, .program = &bench_tbb, .load = "empty 1000000 auto" } },
  *             .targets = { { "mproc", BENCH_AT_MOST_TIMES, 1.3, { "a pool that knows no crashes" } } },
  *         });

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum { SIZES = 5, WORKER_COUNTS = 7, INPUTS = 6, TASKS = 200000, MARK = 12345 };
-#define SHORT_RUN 20000 /* tasks that a run has at least, in maps one after the other */
+#define SHORT_RUN ((size_t)100000) /* tasks that a run has at least, in maps one after the other */
 
 static int add_one(const long *in, long *out)
 {
@@ -37,7 +37,7 @@ struct growth {
 static double run_map(void *argument)
 {
     const struct growth *growth = argument;
-    size_t times = growth->n < SHORT_RUN * 5 ? SHORT_RUN * 5 / growth->n : 1;
+    size_t times = growth->n < SHORT_RUN ? SHORT_RUN / growth->n : 1;
     double took = 0;
     for (size_t time = 0; time < times; time++) {
         double start = bench_now();
@@ -214,8 +214,10 @@ int main(int argc, char **argv)
     measure_tasks(pool);
     measure_workers();
     char *heap = mproc_calloc(1, most), *private = calloc(1, most);
-    if (!heap || !private)
+    if (!heap || !private) {
+        free(private);
         return 1;
+    }
     const long mark = MARK;
     memset(private, 0, most);
     memcpy(heap, &mark, sizeof mark);

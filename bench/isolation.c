@@ -133,16 +133,16 @@ int main(int argc, char **argv)
         .title = "from SIGSEGV in a task to the replaced worker's next result",
         .unit = "us",
         .scale = 1e-6,
-        .contestants = { { "mproc", BENCH_OURS, run_crash, NULL },
-                         { "wait for a child that crashes, fork another", BENCH_LIMIT, run_fork, NULL } },
+        .contestants = { { "mproc", BENCH_OURS, run_crash, .argument = NULL },
+                         { "wait for a child that crashes, fork another", BENCH_LIMIT, run_fork, .argument = NULL } },
     });
     bench_row(&(struct bench_row) {
         .title = "map of 20,000 tasks of 20 us in two workers",
         .unit = "thousand a second",
         .per = ITEMS * 1e-3,
         .more_is_better = true,
-        .contestants = { { "mproc, one in 1,000 crashes", BENCH_OURS, run_map, &stormy },
-                         { "mproc, none crashes", BENCH_OURS, run_map, &calm } },
+        .contestants = { { "mproc, one in 1,000 crashes", BENCH_OURS, run_map, .argument = &stormy },
+                         { "mproc, none crashes", BENCH_OURS, run_map, .argument = &calm } },
     });
     mproc_pool_close(lonely);
     mproc_pool_close(pair);

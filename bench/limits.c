@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -92,9 +91,12 @@ static double run_futex(void *unused)
     return sum / WAKES;
 }
 
+static char areas[2 * AREA];
+
 /* 1 MiB within areas that no cache of a core holds. */
-static double run_copies(void *areas)
+static double run_copies(void *unused)
 {
+    (void)unused;
     char *from = areas, *to = from + AREA;
     double start = bench_now();
     for (int i = 0; i < AREA; i += COPY) {
@@ -104,13 +106,13 @@ static double run_copies(void *areas)
     return to[AREA - 1] == 'm' ? bench_now() - start : -1;
 }
 
-static void measure(const char *title, const char *unit, double scale, double (*run)(void *), void *argument)
+static void measure(const char *title, const char *unit, double scale, double (*run)(void *))
 {
     bench_row(&(struct bench_row) {
         .title = title,
         .unit = unit,
         .scale = scale,
-        .contestants = { { "this machine", BENCH_LIMIT, run, argument } },
+        .contestants = { { "this machine", BENCH_LIMIT, run, .argument = NULL } },
     });
 }
 
@@ -118,17 +120,15 @@ int main(int argc, char **argv)
 {
     bench_begin(argc, argv);
     pthread_t thread;
-    char *areas = malloc((size_t)2 * AREA);
-    if (!areas || pthread_create(&thread, NULL, answer_bells, NULL) != 0)
+    if (pthread_create(&thread, NULL, answer_bells, NULL) != 0)
         return 1;
-    memset(areas, 'm', (size_t)2 * AREA);
-    measure("a cache line from one CPU to the other and back", "ns", 1e-9, run_ping_pong, NULL);
-    measure("a compare-and-swap that moves a cursor, two CPUs at it", "ns", 1e-9, run_claims, NULL);
-    measure("a futex wake, until the woken thread runs, 1 ms after the one before", "us", 1e-6, run_futex, NULL);
-    measure("memcpy of 8 MiB, 1 MiB at a time", "us", 1e-6, run_copies, areas);
+    memset(areas, 'm', sizeof areas);
+    measure("a cache line from one CPU to the other and back", "ns", 1e-9, run_ping_pong);
+    measure("a compare-and-swap that moves a cursor, two CPUs at it", "ns", 1e-9, run_claims);
+    measure("a futex wake, until the woken thread runs, 1 ms after the one before", "us", 1e-6, run_futex);
+    measure("memcpy of 8 MiB, 1 MiB at a time", "us", 1e-6, run_copies);
     atomic_store(&bell, UINT32_MAX);
     syscall(SYS_futex, &bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
     pthread_join(thread, NULL);
-    free(areas);
     return bench_end();
 }

@@ -127,7 +127,7 @@ static double contended(void *argument)
     double start = bench_now();
     waitpid(child, NULL, 0);
     took += bench_now() - start;
-    return shared->counter == 2 * CONTENDED ? took : -1;
+    return shared->counter == 2L * CONTENDED ? took : -1;
 }
 
 static void prepare(void)
@@ -158,12 +158,12 @@ int main(int argc, char **argv)
         .unit = "ns a pair",
         .scale = 1e-9,
         .per = ALONE,
-        .contestants = { { "mproc_lock", BENCH_OURS, alone, &lock },
-                         { "mproc_rlock", BENCH_OURS, alone, &rlock },
-                         { "mproc_semaphore", BENCH_OURS, alone, &semaphore },
-                         { "a plain futex lock", BENCH_LIMIT, alone, &plain },
-                         { "libc's robust shared mutex", BENCH_PEER, alone, &robust },
-                         { "libc's shared mutex", BENCH_PEER, alone, &mutex } },
+        .contestants = { { "mproc_lock", BENCH_OURS, alone, .argument = &lock },
+                         { "mproc_rlock", BENCH_OURS, alone, .argument = &rlock },
+                         { "mproc_semaphore", BENCH_OURS, alone, .argument = &semaphore },
+                         { "a plain futex lock", BENCH_LIMIT, alone, .argument = &plain },
+                         { "libc's robust shared mutex", BENCH_PEER, alone, .argument = &robust },
+                         { "libc's shared mutex", BENCH_PEER, alone, .argument = &mutex } },
         .targets = { { "mproc_lock", BENCH_AT_MOST_TIMES, 1, { "libc's robust shared mutex" } } },
     });
     bench_row(&(struct bench_row) {
@@ -171,11 +171,11 @@ int main(int argc, char **argv)
         .unit = "ns a pair",
         .scale = 1e-9,
         .per = 2.0 * CONTENDED,
-        .contestants = { { "mproc_lock", BENCH_OURS, contended, &lock },
-                         { "mproc_rlock", BENCH_OURS, contended, &rlock },
-                         { "a plain futex lock", BENCH_LIMIT, contended, &plain },
-                         { "libc's robust shared mutex", BENCH_PEER, contended, &robust },
-                         { "libc's shared mutex", BENCH_PEER, contended, &mutex } },
+        .contestants = { { "mproc_lock", BENCH_OURS, contended, .argument = &lock },
+                         { "mproc_rlock", BENCH_OURS, contended, .argument = &rlock },
+                         { "a plain futex lock", BENCH_LIMIT, contended, .argument = &plain },
+                         { "libc's robust shared mutex", BENCH_PEER, contended, .argument = &robust },
+                         { "libc's shared mutex", BENCH_PEER, contended, .argument = &mutex } },
         .targets = { { "mproc_lock", BENCH_AT_MOST_TIMES, 1, { "libc's robust shared mutex" } } },
     });
     mproc_semaphore_destroy(&shared->semaphore);

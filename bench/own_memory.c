@@ -192,9 +192,9 @@ int main(int argc, char **argv)
         .title = "memory of a worker's own",
         .unit = "KiB",
         .rounds = 5,
-        .contestants = { { "mproc", BENCH_OURS, run_worker, NULL },
-                         { "mproc, beyond what fork gives", BENCH_OURS, run_worker_beyond_fork, NULL },
-                         { "what fork gives: a bare child", BENCH_LIMIT, run_fork, NULL } },
+        .contestants = { { "mproc", BENCH_OURS, run_worker, .argument = NULL },
+                         { "mproc, beyond what fork gives", BENCH_OURS, run_worker_beyond_fork, .argument = NULL },
+                         { "what fork gives: a bare child", BENCH_LIMIT, run_fork, .argument = NULL } },
         .targets = { { "mproc, beyond what fork gives", BENCH_AT_MOST, 200, { NULL } } },
     });
     bench_row(&(struct bench_row) {
@@ -202,8 +202,8 @@ int main(int argc, char **argv)
         .unit = "ms a second",
         .scale = 1e-3,
         .rounds = bench_quick() ? 1 : 3,
-        .contestants = { { "mproc", BENCH_OURS, run_idle_pool, NULL },
-                         { "64 bare children", BENCH_LIMIT, run_idle_forks, NULL } },
+        .contestants = { { "mproc", BENCH_OURS, run_idle_pool, .argument = NULL },
+                         { "64 bare children", BENCH_LIMIT, run_idle_forks, .argument = NULL } },
         .targets = { { "mproc", BENCH_AT_MOST, 1, { NULL } } },
     });
     return bench_end();

@@ -74,9 +74,9 @@ static void measure_starts(const char *title)
         .unit = "us",
         .scale = 1e-6,
         .per = STARTS,
-        .contestants = { { "mproc, MPROC_FORK", BENCH_OURS, run_mproc, &methods[0] },
-                         { "mproc, MPROC_FORKSERVER", BENCH_OURS, run_mproc, &methods[1] },
-                         { "fork and waitpid", BENCH_LIMIT, run_fork, NULL } },
+        .contestants = { { "mproc, MPROC_FORK", BENCH_OURS, run_mproc, .argument = &methods[0] },
+                         { "mproc, MPROC_FORKSERVER", BENCH_OURS, run_mproc, .argument = &methods[1] },
+                         { "fork and waitpid", BENCH_LIMIT, run_fork, .argument = NULL } },
     });
 }
 
@@ -96,8 +96,9 @@ int main(int argc, char **argv)
         .unit = "us",
         .scale = 1e-6,
         .per = STARTS,
-        .contestants = { { "mproc, MPROC_SPAWN", BENCH_OURS, run_mproc, &methods[2] },
-                         { "posix_spawn of this program and waitpid", BENCH_LIMIT, run_posix_spawn, NULL } },
+        .contestants = { { "mproc, MPROC_SPAWN", BENCH_OURS, run_mproc, .argument = &methods[2] },
+                         { "posix_spawn of this program and waitpid", BENCH_LIMIT, run_posix_spawn,
+                           .argument = NULL } },
     });
     /* In pages of 4 KiB: what a fork costs is copying their table. */
     char *memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

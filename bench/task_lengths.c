@@ -81,6 +81,7 @@ static double prepare(enum tasks_kind kind, size_t n, uint32_t unit)
     static uint64_t results[TASKS_LONGEST + 1];
     static uint32_t results_unit;
     double sum = 0;
+    unit = unit > 0 ? unit : 1;
     for (int i = 0; i <= TASKS_LONGEST && unit != results_unit; i++)
         results[i] = 0;
     results_unit = unit;
@@ -101,7 +102,7 @@ static void measure_equal(const char *length, double seconds)
 {
     double whole = bench_quick() ? 0.03 : 0.1;
     size_t n = (size_t)(whole / seconds * TASKS_WORKERS) / TASKS_WORKERS * TASKS_WORKERS;
-    uint32_t unit = (uint32_t)(seconds / seconds_an_iteration);
+    uint32_t unit = 1 + (uint32_t)(seconds / seconds_an_iteration);
     double least = prepare(TASKS_EQUAL, n, unit);
     const char *is_static = bench_text("spin %zu %u %d static", n, unit, TASKS_EQUAL);
     const char *guided = bench_text("spin %zu %u %d guided", n, unit, TASKS_EQUAL);
@@ -110,9 +111,9 @@ static void measure_equal(const char *length, double seconds)
         .unit = "efficiency",
         .per = least,
         .more_is_better = true,
-        .contestants = { { "mproc", BENCH_OURS, run_mproc, &processes },
-                         { "mproc, threads", BENCH_OURS, run_mproc, &threads },
-                         { "crash-blind pool", BENCH_LIMIT, run_blind, NULL },
+        .contestants = { { "mproc", BENCH_OURS, run_mproc, .argument = &processes },
+                         { "mproc, threads", BENCH_OURS, run_mproc, .argument = &threads },
+                         { "crash-blind pool", BENCH_LIMIT, run_blind, .argument = NULL },
                          { "libgomp, static", BENCH_PEER, .program = &bench_libgomp, .load = is_static },
                          { "libgomp, guided", BENCH_PEER, .program = &bench_libgomp, .load = guided },
                          { "libomp, static", BENCH_PEER, .program = &bench_libomp, .load = is_static },
@@ -129,7 +130,7 @@ static void measure_equal(const char *length, double seconds)
 static void measure_uneven(const char *title, enum tasks_kind kind, size_t n, double whole)
 {
     double lengths = prepare(kind, n, 1) / seconds_an_iteration;
-    uint32_t unit = (uint32_t)(whole / seconds_an_iteration / lengths);
+    uint32_t unit = 1 + (uint32_t)(whole / seconds_an_iteration / lengths);
     prepare(kind, n, unit);
     const char *guided = bench_text("spin %zu %u %d guided", n, unit, kind);
     const char *dynamic = bench_text("spin %zu %u %d dynamic", n, unit, kind);
@@ -137,9 +138,9 @@ static void measure_uneven(const char *title, enum tasks_kind kind, size_t n, do
         .title = title,
         .unit = "ms",
         .scale = 1e-3,
-        .contestants = { { "mproc", BENCH_OURS, run_mproc, &processes },
-                         { "mproc, threads", BENCH_OURS, run_mproc, &threads },
-                         { "crash-blind pool", BENCH_LIMIT, run_blind, NULL },
+        .contestants = { { "mproc", BENCH_OURS, run_mproc, .argument = &processes },
+                         { "mproc, threads", BENCH_OURS, run_mproc, .argument = &threads },
+                         { "crash-blind pool", BENCH_LIMIT, run_blind, .argument = NULL },
                          { "libgomp, dynamic,1", BENCH_PEER, .program = &bench_libgomp, .load = dynamic },
                          { "libgomp, guided", BENCH_PEER, .program = &bench_libgomp, .load = guided },
                          { "libomp, dynamic,1", BENCH_PEER, .program = &bench_libomp, .load = dynamic },
@@ -157,7 +158,7 @@ int main(int argc, char **argv)
 {
     bench_begin(argc, argv);
     double whole = bench_quick() ? 0.03 : 0.1;
-    size_t most = 2 * LONGEST_MAP * TASKS_WORKERS;
+    const size_t most = (size_t)2 * LONGEST_MAP * TASKS_WORKERS;
     map.in = malloc(most * sizeof *map.in);
     map.out = malloc(most * sizeof *map.out);
     map.expected = malloc(most * sizeof *map.expected);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check-tidy.sh BUILD: clang-tidy over the library and the examples, as .clang-tidy says.
+# check-tidy.sh BUILD: clang-tidy over the library, the examples and the benchmarks, as .clang-tidy says.
 set -eu
 cd "$(dirname "$0")/.."
-git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p "$1" --warnings-as-errors='*'
+git ls-files 'src/*.c' 'examples/*.c' 'bench/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p "$1" --warnings-as-errors='*'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing to build ("build"), to test ("test"), to make the manual ("manual"), or to compare queues with
-# others ("bench"), on Debian and Ubuntu. Elsewhere it names what is missing and stops.
+# Installs what is missing to build ("build"), to test ("test"), to make the manual ("manual"), or to compare with other
+# libraries and to draw that ("bench"), on Debian and Ubuntu. Elsewhere it names what is missing and stops.
 set -eu
 
 missing_programs=
@@ -27,6 +27,7 @@ want() {
 has() { command -v "$1"; }
 has_header() { echo "#include <$1>" | ${CC:-cc} -E -x c - ; }
 has_cxx_header() { echo "#include <$1>" | ${CXX:-c++} -E -x c++ - ; }
+has_libomp() { echo 'int main(void){return 0;}' | clang -fopenmp -x c -o /dev/null - ; }
 has_cmake() { [ "$(printf '3.20\n%s\n' "$(cmake --version | sed -n 's/^cmake version //p')" | sort -V | head -n 1)" = 3.20 ]; }
 
 for purpose in "$@"; do
@@ -68,6 +69,11 @@ for purpose in "$@"; do
     bench)
         need pkg-config has pkg-config
         need g++ has g++
+        need clang has clang
+        need libomp-dev has_libomp
+        need libtbb-dev has_cxx_header oneapi/tbb/parallel_for.h
+        need libjansson-dev has_header jansson.h
+        need gnuplot-nox has gnuplot
         need libboost-dev has_cxx_header boost/interprocess/ipc/message_queue.hpp
         need libzmq3-dev has_header zmq.h
         need libnng-dev has_header nng/nng.h

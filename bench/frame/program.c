@@ -42,7 +42,8 @@ struct bench_program bench_python = { .name = "Python", .command = BENCH_PYTHON 
 struct bench_program bench_python = { .name = "Python" };
 #endif
 
-static struct bench_program *const programs[] = { &bench_libgomp, &bench_libomp, &bench_tbb, &bench_python };
+enum { PROGRAMS = 4 };
+static struct bench_program *const programs[PROGRAMS] = { &bench_libgomp, &bench_libomp, &bench_tbb, &bench_python };
 
 bool program_is_there(const struct bench_program *program)
 {
@@ -109,7 +110,7 @@ double program_run(struct bench_program *program, const char *load)
 
 void programs_end(void)
 {
-    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+    for (int i = 0; i < PROGRAMS; i++) {
         struct bench_program *program = programs[i];
         if (program->pid <= 0)
             continue;

@@ -46,8 +46,8 @@ static void peer_sum(int64_t totals[TASKS_WORKERS])
 static void peer_print_version(void)
 {
 #ifdef __clang__
-    printf("libomp %d.%d.%d of clang, OpenMP %d\n", __clang_major__, __clang_minor__, __clang_patchlevel__, _OPENMP);
+    printf("libomp of clang %d.%d.%d\n", __clang_major__, __clang_minor__, __clang_patchlevel__);
 #else
-    printf("libgomp %d.%d.%d of gcc, OpenMP %d\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, _OPENMP);
+    printf("libgomp of gcc %d.%d.%d\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
 #endif
 }

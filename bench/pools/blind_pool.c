@@ -24,22 +24,25 @@ enum { WORKERS_MAX = 64, INDEX_BITS = 40 };
 #define INDEX_MASK ((UINT64_C(1) << INDEX_BITS) - 1)
 
 /* `range` is the number of the job above the index of the next task that nobody has. A claim moves it by
- * compare-and-swap. Who succeeds has read a job that is not over, since its tasks are not all done: so the job's fields
- * were those of this job, whenever they were read before. The caller writes them between jobs. */
+ * compare-and-swap. Who succeeds has read a job that is not over, since its tasks are not all done: so the job's
+ * fields, which the caller writes between jobs, were those of this job, whenever they were read before.
+ *
+ * A worker that spins keeps that role while it runs tasks, until it falls asleep. So at the beginning of a job there is
+ * one that will look, or the role is free, and the caller wakes one. */
 struct blind_pool {
     _Alignas(128) _Atomic uint64_t range;
+    blind_task *task;
+    const char *in;
+    char *out;
+    size_t in_size, out_size, n;
+    enum blind_claims claims;
+    int workers;
     _Alignas(128) _Atomic size_t done; /* tasks of this job */
     _Atomic uint32_t caller_sleeps;
     _Alignas(128) _Atomic int spinning; /* at most one idle worker */
     _Atomic int sleeping;
     _Atomic uint32_t bell;
     _Atomic int is_closing;
-    _Alignas(128) blind_task *task;
-    const char *in;
-    char *out;
-    size_t in_size, out_size, n;
-    enum blind_claims claims;
-    int workers;
     pid_t pids[WORKERS_MAX];
 };
 
@@ -109,7 +112,7 @@ static void work(struct blind_pool *pool)
         if (!atomic_compare_exchange_weak_explicit(&pool->range, &range, range + count, memory_order_acquire,
                                                    memory_order_acquire))
             continue;
-        bool is_last = count == left, is_timed = pool->claims == BLIND_ADAPT && !is_last;
+        bool is_last = count == left, is_timed = pool->claims == BLIND_ADAPT && left - count > (size_t)pool->workers;
         if (!is_first && !is_last && atomic_load_explicit(&pool->sleeping, memory_order_relaxed) > 0)
             wake_one(pool);
         is_first = false;
@@ -123,26 +126,36 @@ static void work(struct blind_pool *pool)
     if (done == 0)
         return;
     size_t n = pool->n; /* of this job, which is not over before the next line */
-    if (atomic_fetch_add(&pool->done, done) + done == n && atomic_exchange(&pool->caller_sleeps, 0) == 1)
+    if (atomic_fetch_add(&pool->done, done) + done == n && atomic_load(&pool->caller_sleeps) == 1) {
+        atomic_store(&pool->caller_sleeps, 0);
         futex(&pool->caller_sleeps, FUTEX_WAKE, 1);
+    }
+}
+
+/* Returns whether there may be work. */
+static bool spin(struct blind_pool *pool)
+{
+    double end = bench_now() + SPIN;
+    for (int i = 1; i % 64 != 0 || bench_now() < end; i++) {
+        if (has_work(pool, atomic_load_explicit(&pool->range, memory_order_acquire)))
+            return true;
+        if (i % 1024 == 0)
+            sched_yield();
+        relax();
+    }
+    return false;
 }
 
 /* Waits until there may be work. */
-static void idle(struct blind_pool *pool)
+static void idle(struct blind_pool *pool, bool *is_spinner)
 {
     int nobody = 0;
-    if (atomic_compare_exchange_strong(&pool->spinning, &nobody, 1)) {
-        double end = bench_now() + SPIN;
-        bool found = false;
-        for (int i = 1; !found && (i % 64 != 0 || bench_now() < end); i++) {
-            found = has_work(pool, atomic_load_explicit(&pool->range, memory_order_acquire));
-            if (i % 1024 == 0)
-                sched_yield();
-            relax();
-        }
-        atomic_store(&pool->spinning, 0);
-        if (found)
+    *is_spinner = *is_spinner || atomic_compare_exchange_strong(&pool->spinning, &nobody, 1);
+    if (*is_spinner) {
+        if (spin(pool))
             return;
+        *is_spinner = false;
+        atomic_store(&pool->spinning, 0);
     }
     uint32_t bell = atomic_load(&pool->bell);
     atomic_fetch_add(&pool->sleeping, 1);
@@ -154,9 +167,9 @@ static void idle(struct blind_pool *pool)
 static void run_worker(struct blind_pool *pool)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (!atomic_load_explicit(&pool->is_closing, memory_order_relaxed)) {
+    for (bool is_spinner = false; !atomic_load_explicit(&pool->is_closing, memory_order_relaxed);) {
         work(pool);
-        idle(pool);
+        idle(pool, &is_spinner);
     }
 }
 
@@ -230,7 +243,8 @@ void blind_pool_map(struct blind_pool *pool, blind_task *task, const void *in, s
             sleep_until_over(pool);
             return;
         }
-        sched_yield();
+        if (i % 1024 == 0)
+            sched_yield();
     }
 }
 

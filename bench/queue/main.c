@@ -99,10 +99,10 @@ static int prepare(const struct row *row, struct entry *entries)
 static void measure(const struct row *row)
 {
     static struct entry entries[BENCH_CONTESTANTS_MAX];
-    struct bench_row result = { .title = row->title, .unit = "us", .scale = 1e-6 };
+    struct bench_row result = { .title = bench_text("queue: %s", row->title), .unit = "us", .scale = 1e-6 };
     if (row->load.round_trips) {
-        result.title = bench_text("%s: median", row->title);
-        result.also_title = bench_text("%s: 99th percentile", row->title);
+        result.title = bench_text("queue: %s: median", row->title);
+        result.also_title = bench_text("queue: %s: 99th percentile", row->title);
     } else {
         result.more_is_better = true;
         result.per = row->load.size <= 1024 ? 1 : (double)row->load.size;
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     bench_begin(argc, argv);
     contestants_print_missing();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if ((rows[i].is_quick || !bench_quick()) && bench_is_wanted(rows[i].title))
+        if ((rows[i].is_quick || !bench_quick()) && bench_is_wanted(bench_text("queue: %s", rows[i].title)))
             measure(&rows[i]);
     return bench_end();
 }
