@@ -14,7 +14,7 @@ help:
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
 	@echo 'make fuzz      feed connections with arbitrary bytes, for SECONDS'
-	@echo 'make bench     measure against the limits of this machine and against other libraries (half an hour)'
+	@echo 'make bench     measure against the limits of this machine and against other libraries (a quarter of an hour)'
 	@echo 'make bench-quick  the same in less than three minutes; also: make bench QUICK=1'
 	@echo 'make bench-deps  install the other libraries that bench compares with, and what draws the results'
 	@echo 'make bench-table  put the results of the last bench into docs/performance.md'

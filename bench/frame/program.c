@@ -17,6 +17,7 @@
 struct bench_program {
     const char *name;
     const char *command; /* NULL: it was not there when this was built */
+    bool is_missed;      /* it was said that it is not there */
     pid_t pid;           /* 0: not running */
     FILE *requests, *answers;
 };
@@ -45,14 +46,13 @@ struct bench_program bench_python = { .name = "Python" };
 enum { PROGRAMS = 4 };
 static struct bench_program *const programs[PROGRAMS] = { &bench_libgomp, &bench_libomp, &bench_tbb, &bench_python };
 
-bool program_is_there(const struct bench_program *program)
+bool program_is_there(struct bench_program *program)
 {
-    return program->command != NULL;
-}
-
-const char *program_name(const struct bench_program *program)
-{
-    return program->name;
+    if (!program->command && !program->is_missed)
+        printf("%s was not there when this was built, and is left out (make bench-deps installs it).\n\n",
+               program->name);
+    program->is_missed = !program->command;
+    return program->command;
 }
 
 static pid_t spawn(const char *command, int input, int output)

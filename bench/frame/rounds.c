@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS_LEAST = 3, TRIES = 4 };
+enum { ROUNDS_LEAST = 3, TRIES = 4, QUICK_TRIES = 2 };
 
 #define TAKEN_MOST 0.03 /* share of the CPU time that others may take */
-#define FULL_SECONDS 12 /* for a row */
+#define FULL_SECONDS 10 /* for a row */
 #define QUICK_SECONDS 1.5
 
 static struct {
@@ -93,12 +93,6 @@ int bench_end(void)
     return options.has_failed;
 }
 
-static double run(const struct bench_contestant *contestant)
-{
-    return contestant->program ? program_run(contestant->program, contestant->load)
-                               : contestant->run(contestant->argument);
-}
-
 static double to_figure(const struct bench_row *row, const struct bench_contestant *contestant, double value)
 {
     double per = contestant->per != 0 ? contestant->per : row->per != 0 ? row->per : 1;
@@ -107,24 +101,34 @@ static double to_figure(const struct bench_row *row, const struct bench_contesta
 }
 
 struct rounds {
-    struct measured first, second; /* second: of bench_also */
+    struct measured first;
+    struct measured second; /* of bench_also: figures alone */
     double taken[BENCH_CONTESTANTS_MAX * BENCH_ROUNDS_MAX];
-    double most_seconds; /* of a run */
 };
 
-/* Runs one contestant in one round, again while it is disturbed. Returns whether it succeeded. */
+/* Runs a contestant. Says so if it fails. */
+static double run(const struct measured *measured, int i)
+{
+    const struct bench_contestant *contestant = &measured->row->contestants[i];
+    double value = contestant->program ? program_run(contestant->program, contestant->load)
+                                       : contestant->run(contestant->argument);
+    if (value < 0)
+        bench_fail(bench_text("%s: %s failed or has a wrong result", measured->title, contestant->name));
+    return value;
+}
+
+/* Runs one contestant in one round, again while it is disturbed and there is time. Returns whether it succeeded. */
 static bool take_turn(struct rounds *rounds, int i, int round, double end)
 {
     struct measured *first = &rounds->first;
     const struct bench_contestant *contestant = &first->row->contestants[i];
     double best_taken = 0;
-    for (int try = 0; try < TRIES; try++) {
+    int tries = options.is_quick ? QUICK_TRIES : TRIES;
+    for (int try = 0; try < tries; try++) {
         noise_begin();
-        double value = run(contestant), taken = noise_end();
-        if (value < 0) {
-            bench_fail(bench_text("%s: %s failed or has a wrong result", first->title, contestant->name));
+        double value = run(first, i), taken = noise_end();
+        if (value < 0)
             return false;
-        }
         first->repeated += try > 0;
         if (try == 0 || taken < best_taken) {
             best_taken = taken;
@@ -143,27 +147,22 @@ static bool run_rounds(struct rounds *rounds)
 {
     struct measured *first = &rounds->first;
     int most = first->row->rounds ? first->row->rounds : BENCH_ROUNDS_MAX;
-    double begin = 0, end = 0, limit = options.is_quick ? QUICK_SECONDS : FULL_SECONDS;
-    for (int round = -1; round < most; round++) {
-        if (round == 0) {
-            begin = bench_now();
-            end = begin + limit;
-        }
+    for (int i = 0; i < first->contestants; i++) /* warms up */
+        if (run(first, i) < 0)
+            return false;
+    double begin = bench_now(), end = begin + (options.is_quick ? QUICK_SECONDS : FULL_SECONDS);
+    while (first->rounds < most) {
         for (int i = 0; i < first->contestants; i++)
-            if (round < 0 ? run(&first->row->contestants[i]) < 0 /* warms up */ : !take_turn(rounds, i, round, end)) {
-                bench_fail(bench_text("%s: %s failed", first->title, first->row->contestants[i].name));
+            if (!take_turn(rounds, i, first->rounds, end))
                 return false;
-            }
-        first->rounds = round + 1;
+        first->rounds++;
         double now = bench_now();
         if (first->rounds >= ROUNDS_LEAST && now + (now - begin) / first->rounds > end)
             break;
     }
-    double sorted[BENCH_CONTESTANTS_MAX * BENCH_ROUNDS_MAX];
-    memcpy(sorted, rounds->taken, (size_t)first->runs * sizeof *sorted);
-    bench_sort(sorted, first->runs);
-    first->taken_median = bench_quantile(sorted, first->runs, 0.5);
-    first->taken_most = bench_quantile(sorted, first->runs, 1);
+    bench_sort(rounds->taken, first->runs);
+    first->taken_median = bench_quantile(rounds->taken, first->runs, 0.5);
+    first->taken_most = bench_quantile(rounds->taken, first->runs, 1);
     return true;
 }
 
@@ -171,6 +170,18 @@ static void report(const struct measured *measured)
 {
     print_measured(measured);
     json_add(measured, options.program);
+}
+
+/* The second row has no targets, and otherwise all of the first one's but the figures. */
+static void report_also(const struct rounds *rounds)
+{
+    struct measured second = rounds->first;
+    struct bench_row row = *rounds->first.row;
+    memset(row.targets, 0, sizeof row.targets);
+    memcpy(second.figures, rounds->second.figures, sizeof second.figures);
+    second.row = &row;
+    second.title = row.also_title;
+    report(&second);
 }
 
 /* The row without those that are not there. */
@@ -182,9 +193,6 @@ static struct bench_row present(const struct bench_row *row)
         const struct bench_contestant *contestant = &row->contestants[i];
         if (!contestant->program || program_is_there(contestant->program))
             result.contestants[count++] = *contestant;
-        else
-            printf("(without %s: it was not there when this was built; make bench-deps installs it)\n",
-                   contestant->name);
     }
     if (count < BENCH_CONTESTANTS_MAX)
         result.contestants[count].name = NULL;
@@ -195,7 +203,7 @@ void bench_row(const struct bench_row *all)
 {
     if (!bench_is_wanted(all->title))
         return;
-    struct bench_row row = present(all), also_row = row;
+    struct bench_row row = present(all);
     struct rounds *rounds = calloc(1, sizeof *rounds);
     if (!rounds)
         abort();
@@ -204,20 +212,8 @@ void bench_row(const struct bench_row *all)
         rounds->first.contestants++;
     if (run_rounds(rounds)) {
         report(&rounds->first);
-        if (row.also_title) {
-            struct measured *second = &rounds->second;
-            memset(also_row.targets, 0, sizeof also_row.targets);
-            second->row = &also_row;
-            second->title = row.also_title;
-            second->contestants = rounds->first.contestants;
-            second->rounds = rounds->first.rounds;
-            second->runs = rounds->first.runs;
-            second->repeated = rounds->first.repeated;
-            second->disturbed = rounds->first.disturbed;
-            second->taken_median = rounds->first.taken_median;
-            second->taken_most = rounds->first.taken_most;
-            report(second);
-        }
+        if (row.also_title)
+            report_also(rounds);
     }
     programs_end();
     free(rounds);

@@ -19,7 +19,7 @@ static void print_machine(const json_t *results)
     }
     printf(
         ".\n\n%g runs, of which %g were repeated as others took more than 3 %% of the CPU time, and %g kept although "
-        "they did after\nthe fourth try, or when the time for the row was over.\n",
+        "they did\nthe last time, too.\n",
         number_of(noise, "runs"), number_of(noise, "repeated"), number_of(noise, "kept_though_disturbed"));
 }
 
