@@ -16,9 +16,7 @@ versions() {
         [ ! -x "$peer" ] || "$peer" --version | sed 's/\([^ ]*\) /\1=/'
     done
     ! command -v python3 >/dev/null || python3 --version | sed 's/ /=/'
-    for package in libzmq ompi-c; do
-        version=$(pkg-config --modversion "$package" 2>/dev/null) && echo "$package=$version"
-    done
+    dpkg-query -W -f '${Package}=${Version}\n' libboost-dev libzmq3-dev libnng-dev libopenmpi-dev 2>/dev/null || true
     echo "libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)"
 }
 

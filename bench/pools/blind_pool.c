@@ -23,26 +23,32 @@
 enum { WORKERS_MAX = 64, INDEX_BITS = 40 };
 #define INDEX_MASK ((UINT64_C(1) << INDEX_BITS) - 1)
 
-/* `range` is the number of the job above the index of the next task that nobody has. A claim moves it by
- * compare-and-swap. Who succeeds has read a job that is not over, since its tasks are not all done: so the job's
- * fields, which the caller writes between jobs, were those of this job, whenever they were read before.
- *
- * A worker that spins keeps that role while it runs tasks, until it falls asleep. So at the beginning of a job there is
- * one that will look, or the role is free, and the caller wakes one. */
-struct blind_pool {
-    _Alignas(128) _Atomic uint64_t range;
+struct job {
     blind_task *task;
     const char *in;
     char *out;
     size_t in_size, out_size, n;
     enum blind_claims claims;
-    int workers;
+};
+
+/* `range` is the number of the job above the index of the next task that nobody has. A claim moves it by
+ * compare-and-swap. Who succeeds has read a job that is not over, since its tasks are not all done. Jobs take turns in
+ * two places, so that one's fields are written while `range` names the other, and no claim on them can succeed.
+ *
+ * A worker that spins keeps that role while it runs tasks, until it falls asleep. So at the beginning of a job there is
+ * one that will look, or the role is free, and the caller wakes one. */
+struct blind_pool {
+    _Alignas(128) _Atomic uint64_t range;
     _Alignas(128) _Atomic size_t done; /* tasks of this job */
     _Atomic uint32_t caller_sleeps;
     _Alignas(128) _Atomic int spinning; /* at most one idle worker */
     _Atomic int sleeping;
     _Atomic uint32_t bell;
     _Atomic int is_closing;
+    struct {
+        _Alignas(128) struct job job;
+    } places[2];
+    _Alignas(128) int workers;
     pid_t pids[WORKERS_MAX];
 };
 
@@ -79,57 +85,66 @@ static void wake_one(struct blind_pool *pool)
     futex(&pool->bell, FUTEX_WAKE, 1);
 }
 
+static const struct job *find_job(const struct blind_pool *pool, uint64_t range)
+{
+    return &pool->places[range >> INDEX_BITS & 1].job;
+}
+
 static bool has_work(const struct blind_pool *pool, uint64_t range)
 {
-    return (range & INDEX_MASK) < pool->n;
+    return (range & INDEX_MASK) < find_job(pool, range)->n;
 }
 
-static size_t limit_claim(const struct blind_pool *pool, size_t wanted, size_t left)
+static size_t limit_claim(enum blind_claims claims, int workers, size_t wanted, size_t left)
 {
-    size_t share = left / (2 * (size_t)pool->workers);
-    if (pool->claims == BLIND_GUIDED || wanted > share)
+    size_t share = left / (2 * (size_t)workers);
+    if (claims == BLIND_GUIDED || wanted > share)
         wanted = share;
-    return wanted > 0 ? wanted : 1;
+    return wanted > 0 && claims != BLIND_ONE ? wanted : 1;
 }
 
-static void run_tasks(const struct blind_pool *pool, size_t first, size_t count)
+static void run_tasks(const struct job *job, size_t first, size_t count)
 {
-    const char *in = pool->in + first * pool->in_size;
-    char *out = pool->out + first * pool->out_size;
-    for (size_t i = 0; i < count; i++, in += pool->in_size, out += pool->out_size)
-        pool->task(in, out);
+    const char *in = job->in + first * job->in_size;
+    char *out = job->out + first * job->out_size;
+    for (size_t i = 0; i < count; i++, in += job->in_size, out += job->out_size)
+        job->task(in, out);
 }
 
-/* Takes tasks of the job until nobody's are left. */
-static void work(struct blind_pool *pool)
+/* Of the job that the tasks are of, n is read before the count tells that it may be over. */
+static void count_done(struct blind_pool *pool, size_t n, size_t done)
 {
-    size_t done = 0, wanted = 1;
-    bool is_first = true;
-    uint64_t range = atomic_load_explicit(&pool->range, memory_order_acquire);
-    while (has_work(pool, range)) {
-        size_t first = range & INDEX_MASK, left = pool->n - first;
-        size_t count = pool->claims == BLIND_ONE ? 1 : limit_claim(pool, wanted, left);
-        if (!atomic_compare_exchange_weak_explicit(&pool->range, &range, range + count, memory_order_acquire,
-                                                   memory_order_acquire))
-            continue;
-        bool is_last = count == left, is_timed = pool->claims == BLIND_ADAPT && left - count > (size_t)pool->workers;
-        if (!is_first && !is_last && atomic_load_explicit(&pool->sleeping, memory_order_relaxed) > 0)
-            wake_one(pool);
-        is_first = false;
-        double start = is_timed ? bench_now() : 0;
-        run_tasks(pool, first, count);
-        if (is_timed && count == wanted && bench_now() - start < CLAIM_LEAST)
-            wanted *= 2;
-        done += count;
-        range = atomic_load_explicit(&pool->range, memory_order_acquire);
-    }
-    if (done == 0)
-        return;
-    size_t n = pool->n; /* of this job, which is not over before the next line */
     if (atomic_fetch_add(&pool->done, done) + done == n && atomic_load(&pool->caller_sleeps) == 1) {
         atomic_store(&pool->caller_sleeps, 0);
         futex(&pool->caller_sleeps, FUTEX_WAKE, 1);
     }
+}
+
+/* Takes tasks of a job until nobody's are left. */
+static void work(struct blind_pool *pool)
+{
+    size_t done = 0, wanted = 1, n = 0;
+    uint64_t range = atomic_load_explicit(&pool->range, memory_order_acquire);
+    while (has_work(pool, range)) {
+        const struct job *job = find_job(pool, range);
+        size_t first = range & INDEX_MASK, left = job->n - first;
+        size_t count = limit_claim(job->claims, pool->workers, wanted, left);
+        if (!atomic_compare_exchange_weak_explicit(&pool->range, &range, range + count, memory_order_acquire,
+                                                   memory_order_acquire))
+            continue;
+        bool is_timed = job->claims == BLIND_ADAPT && left - count > (size_t)pool->workers;
+        if (done > 0 && count < left && atomic_load_explicit(&pool->sleeping, memory_order_relaxed) > 0)
+            wake_one(pool);
+        double start = is_timed ? bench_now() : 0;
+        run_tasks(job, first, count);
+        if (is_timed && count == wanted && bench_now() - start < CLAIM_LEAST)
+            wanted *= 2;
+        done += count;
+        n = job->n;
+        range = atomic_load_explicit(&pool->range, memory_order_acquire);
+    }
+    if (done > 0)
+        count_done(pool, n, done);
 }
 
 /* Returns whether there may be work. */
@@ -193,43 +208,28 @@ struct blind_pool *blind_pool_open(int workers)
     return pool;
 }
 
-static bool is_over(struct blind_pool *pool)
+static bool is_over(struct blind_pool *pool, size_t n)
 {
-    return atomic_load_explicit(&pool->done, memory_order_acquire) == pool->n;
+    return atomic_load_explicit(&pool->done, memory_order_acquire) == n;
 }
 
-static void sleep_until_over(struct blind_pool *pool)
+static void sleep_until_over(struct blind_pool *pool, size_t n)
 {
-    size_t left = pool->n - (atomic_load(&pool->range) & INDEX_MASK);
+    size_t left = n - (atomic_load(&pool->range) & INDEX_MASK);
     for (size_t i = 0; i < left && atomic_load(&pool->sleeping) > 0 && i < (size_t)pool->workers; i++)
         wake_one(pool);
-    while (!is_over(pool)) {
+    while (!is_over(pool, n)) {
         atomic_store(&pool->caller_sleeps, 1);
-        if (!is_over(pool))
+        if (!is_over(pool, n))
             futex(&pool->caller_sleeps, FUTEX_WAIT, 1);
     }
     atomic_store(&pool->caller_sleeps, 0);
 }
 
-void blind_pool_map(struct blind_pool *pool, blind_task *task, const void *in, size_t in_size, void *out,
-                    size_t out_size, size_t n, enum blind_claims claims)
+static void wait_until_over(struct blind_pool *pool, size_t n)
 {
-    uint64_t job = atomic_load(&pool->range) >> INDEX_BITS;
-    atomic_store_explicit(&pool->range, (job << INDEX_BITS) | INDEX_MASK, memory_order_relaxed); /* no work meanwhile */
-    atomic_thread_fence(memory_order_seq_cst); /* who sees a field of the new job finds its claim of the old one fail */
-    pool->task = task;
-    pool->in = in;
-    pool->out = out;
-    pool->in_size = in_size;
-    pool->out_size = out_size;
-    pool->n = n;
-    pool->claims = claims;
-    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
-    atomic_store(&pool->range, (job + 1) << INDEX_BITS);
-    if (atomic_load(&pool->spinning) == 0)
-        wake_one(pool);
     double start = bench_now(), helped = start;
-    for (int i = 1; !is_over(pool); i++) {
+    for (int i = 1; !is_over(pool, n); i++) {
         relax();
         if (i % 64 != 0)
             continue;
@@ -240,12 +240,24 @@ void blind_pool_map(struct blind_pool *pool, blind_task *task, const void *in, s
             helped = now;
         }
         if (now > start + CALLER_SPIN) {
-            sleep_until_over(pool);
+            sleep_until_over(pool, n);
             return;
         }
         if (i % 1024 == 0)
             sched_yield();
     }
+}
+
+void blind_pool_map(struct blind_pool *pool, blind_task *task, const void *in, size_t in_size, void *out,
+                    size_t out_size, size_t n, enum blind_claims claims)
+{
+    uint64_t range = ((atomic_load(&pool->range) >> INDEX_BITS) + 1) << INDEX_BITS;
+    pool->places[range >> INDEX_BITS & 1].job = (struct job) { task, in, out, in_size, out_size, n, claims };
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store(&pool->range, range);
+    if (atomic_load(&pool->spinning) == 0)
+        wake_one(pool);
+    wait_until_over(pool, n);
 }
 
 void blind_pool_close(struct blind_pool *pool)
