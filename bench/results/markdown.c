@@ -9,18 +9,18 @@ static void print_machine(const json_t *results)
     const char *name;
     json_t *version;
     const json_t *noise = json_object_get(results, "noise");
-    printf("%s; %g CPUs (%s), %s, Linux %s.\n\n", text_of(results, "date"), number_of(results, "cpus"),
-           text_of(results, "processor"), text_of(results, "architecture"), text_of(results, "kernel"));
+    const char *kernel = text_of(results, "kernel"); /* its number without what the distributor adds */
+    printf("%s; %g CPUs (%s), %s, Linux %.*s.\n\n", text_of(results, "date"), number_of(results, "cpus"),
+           text_of(results, "processor"), text_of(results, "architecture"), (int)strcspn(kernel, "-"), kernel);
     const char *separator = "";
     json_object_foreach(json_object_get(results, "versions"), name, version)
     {
         printf("%s%s %s", separator, name, json_string_value(version));
         separator = ", ";
     }
-    printf(
-        ".\n\n%g runs, of which %g were repeated as others took more than 3 %% of the CPU time, and %g kept although "
-        "they did\nthe last time, too.\n",
-        number_of(noise, "runs"), number_of(noise, "repeated"), number_of(noise, "kept_though_disturbed"));
+    printf(".\n\n%g runs; %g repetitions, as others took more than 3 %% of the CPU time, and %g runs kept although "
+           "they did\nthe last time, too.\n",
+           number_of(noise, "runs"), number_of(noise, "repeated"), number_of(noise, "kept_though_disturbed"));
 }
 
 static void print_contestant(const json_t *contestant)
