@@ -36,11 +36,26 @@ static void clear_open(struct pool_shared *pool, uint32_t level, uint32_t index)
         atomic_fetch_or(&pool->summary[level], bit_of(index / 64));
 }
 
+static bool spins_without_job(uint64_t spinner)
+{
+    return spinner != 0 && spinner >> 32 == 0;
+}
+
+static bool hand_over(struct pool_shared *pool, uint32_t index)
+{
+    uint64_t seen = atomic_load_explicit(&pool->spinner, memory_order_relaxed);
+    return spins_without_job(seen) &&
+           atomic_compare_exchange_strong(&pool->spinner, &seen, seen | (uint64_t)(index + 1) << 32);
+}
+
 void board_publish(struct pool_shared *pool, struct job *job)
 {
-    pool->jobs[job->index] = job;
+    if (pool->jobs[job->index] != job)
+        pool->jobs[job->index] = job;
     /* Sequentially consistent: see worker.c, visit; and a release of all of the above. */
     atomic_fetch_or(&pool->active[job->index / 64], bit_of(job->index));
+    if (hand_over(pool, job->index))
+        return;
     set_open(pool, job->level, job->index);
     board_call(pool);
 }
@@ -123,7 +138,7 @@ bool board_has_work(const struct pool_shared *pool)
 
 bool board_has_idle(const struct pool_shared *pool)
 {
-    if (atomic_load(&pool->spinner))
+    if (spins_without_job(atomic_load(&pool->spinner)))
         return true;
     for (unsigned i = 0; i * 64 < pool_slots_used(pool); i++)
         if (atomic_load(&pool->asleep[i]))
@@ -142,7 +157,7 @@ static bool any_sleeps(const struct pool_shared *pool)
 void board_call(struct pool_shared *pool)
 {
     atomic_fetch_add_explicit(&pool->wake, 1, memory_order_seq_cst);
-    /* One that spins stops doing so before it looks, and calls the next one if there is more than it can do. */
+    /* One that spins gives that up before it looks, and calls the next one if there is more than it can do. */
     if (!atomic_load(&pool->spinner) && any_sleeps(pool))
         os_futex_wake(&pool->wake, 1);
 }
@@ -153,11 +168,72 @@ void board_call_next(struct pool_shared *pool)
         board_call(pool);
 }
 
+void board_call_for(struct pool_shared *pool, const struct job *job)
+{
+    if (job_has_waiting(job) &&
+        !(atomic_load_explicit(&pool->open[job->level][job->index / 64], memory_order_relaxed) & bit_of(job->index)))
+        set_open(pool, job->level, job->index);
+    board_call_next(pool);
+}
+
 void board_call_all(struct pool_shared *pool)
 {
     atomic_fetch_add_explicit(&pool->wake, 1, memory_order_seq_cst);
     os_futex_wake(&pool->wake, INT_MAX);
 }
+
+/* ---- the worker that spins */
+
+bool board_begin_spinning(struct pool_shared *pool, unsigned slot)
+{
+    uint64_t nobody = 0;
+    return atomic_load_explicit(&pool->spinner, memory_order_relaxed) == 0 &&
+           atomic_compare_exchange_strong(&pool->spinner, &nobody, slot + 1);
+}
+
+int board_end_spinning(struct pool_shared *pool, struct worker_slot *slot)
+{
+    uint64_t seen = atomic_load(&pool->spinner);
+    /* Sequentially consistent: see board_call. */
+    if (spins_without_job(seen) && atomic_compare_exchange_strong(&pool->spinner, &seen, 0))
+        return -1;
+    uint32_t job = (uint32_t)(seen >> 32);
+    atomic_store(&slot->job, job);
+    atomic_store(&pool->spinner, 0);
+    return (int)job - 1;
+}
+
+/* Marks jobs of a word as supervised, so that those that are active now keep their memory, and calls back for these. */
+static void for_active(struct pool_shared *pool, uint32_t word, uint64_t jobs,
+                       void (*call)(struct pool_shared *pool, struct job *job))
+{
+    uint64_t active = atomic_load(&pool->active[word]) & jobs, before = atomic_load(&pool->supervised[word]);
+    if (active == 0)
+        return;
+    atomic_store(&pool->supervised[word], before | active);
+    for (active &= atomic_load(&pool->active[word]); active; active &= active - 1)
+        call(pool, pool->jobs[word * 64 + (uint32_t)__builtin_ctzll(active)]);
+    atomic_store(&pool->supervised[word], before);
+}
+
+static void open_again(struct pool_shared *pool, struct job *job)
+{
+    set_open(pool, job->level, job->index);
+}
+
+void board_relieve(struct pool_shared *pool, unsigned slot)
+{
+    uint64_t seen = atomic_load(&pool->spinner);
+    while ((uint32_t)seen == slot + 1) {
+        uint32_t job = (uint32_t)(seen >> 32);
+        if (job)
+            for_active(pool, (job - 1) / 64, bit_of(job - 1), open_again);
+        if (atomic_compare_exchange_strong(&pool->spinner, &seen, 0))
+            break;
+    }
+}
+
+/* ---- the supervisor */
 
 bool board_needs_attention(struct pool_shared *pool, int64_t before)
 {
@@ -227,25 +303,16 @@ static void repair_summaries(struct pool_shared *pool)
                 atomic_fetch_or(&pool->summary[level], bit_of(word));
 }
 
-/* Who was to tell that a job is over may have died on the way. Jobs that are still active when they have been marked as
- * supervised keep their memory. */
-static void tell_again(struct pool_shared *pool, uint32_t word)
+/* Who was to tell that a job is over may have died on the way. */
+static void tell_if_over(struct pool_shared *pool, struct job *job)
 {
-    uint64_t active = atomic_load(&pool->active[word]), before = atomic_load(&pool->supervised[word]);
-    if (active == 0)
-        return;
-    atomic_store(&pool->supervised[word], before | active);
-    for (active &= atomic_load(&pool->active[word]); active; active &= active - 1) {
-        struct job *job = pool->jobs[word * 64 + (uint32_t)__builtin_ctzll(active)];
-        if (job_is_over(job))
-            tell(pool, job);
-    }
-    atomic_store(&pool->supervised[word], before);
+    if (job_is_over(job))
+        tell(pool, job);
 }
 
 void board_repair(struct pool_shared *pool)
 {
     repair_summaries(pool);
     for (uint32_t word = 0; word < JOB_WORDS; word++)
-        tell_again(pool, word);
+        for_active(pool, word, ~UINT64_C(0), tell_if_over);
 }

@@ -9,7 +9,7 @@
 /* Makes a job enterable, and calls workers. Its struct is complete. */
 void board_publish(struct pool_shared *pool, struct job *job);
 
-/* After a source of an active job was filled. */
+/* After a source of an active job was filled, or by who cannot go on with it. */
 void board_open(struct pool_shared *pool, const struct job *job);
 
 /* Where all sources of the job were found empty. */
@@ -50,6 +50,26 @@ void board_ring(_Atomic uint32_t *bell);
 /* Has idle workers look for work: wakes one, if some sleep and none spins, which wakes the next. */
 void board_call(struct pool_shared *pool);
 void board_call_next(struct pool_shared *pool);
+
+/* The same where a job that the caller is in, or the caller's own, may have items for another worker. */
+void board_call_for(struct pool_shared *pool, const struct job *job);
+
+/* ---- the worker that spins */
+
+/* Makes a worker the one that spins. False if another one is. */
+bool board_begin_spinning(struct pool_shared *pool, unsigned slot);
+
+/* True if the one that spins has been handed a job. */
+static inline bool board_has_handed_over(const struct pool_shared *pool)
+{
+    return atomic_load_explicit(&pool->spinner, memory_order_relaxed) >> 32 != 0;
+}
+
+/* Gives up the role. Returns the index of the job that it was handed, which is published in its slot; or -1. */
+int board_end_spinning(struct pool_shared *pool, struct worker_slot *slot);
+
+/* In the supervisor, for a worker that has died. */
+void board_relieve(struct pool_shared *pool, unsigned slot);
 
 /* All that sleep. */
 void board_call_all(struct pool_shared *pool);

@@ -60,6 +60,11 @@ uint64_t job_count_waiting(const struct job *job)
     return count;
 }
 
+bool job_has_begun(const struct job *job)
+{
+    return job->spread_count > 0 || range_unpack(atomic_load_explicit(&job->waiting, memory_order_relaxed)).next > 0;
+}
+
 bool job_has_waiting(const struct job *job)
 {
     for (unsigned i = 0; i < job_sources(job); i++) {

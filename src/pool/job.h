@@ -25,6 +25,9 @@ void job_fill_sources(struct job *job);
 bool job_claim(struct job *job, struct worker_slot *worker, unsigned index, unsigned workers, uint32_t most,
                struct claim *claim);
 
+/* False as long as no worker has taken an item of a small job; for a large one nobody knows. */
+bool job_has_begun(const struct job *job);
+
 /* True if there are items to take. */
 bool job_has_waiting(const struct job *job);
 

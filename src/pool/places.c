@@ -24,11 +24,23 @@ void job_release(const struct backend *backend, struct job *job)
         item_drop_results(job);
     if (backend) {
         backend->free(outcomes);
-        backend->free(job);
+        if (!job->spare_of || !places_keep_spare(job->spare_of, job))
+            backend->free(job);
     } else {
         free(outcomes);
         free(job);
     }
+}
+
+void *places_take_spare(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->spare, memory_order_relaxed) ? atomic_exchange(&pool->spare, NULL) : NULL;
+}
+
+bool places_keep_spare(struct pool *pool, void *memory)
+{
+    void *none = NULL;
+    return atomic_compare_exchange_strong(&pool->spare, &none, memory);
 }
 
 bool places_have_visitors(const struct pool *pool, unsigned index)
@@ -41,22 +53,31 @@ bool places_have_visitors(const struct pool *pool, unsigned index)
 }
 
 /* Under the lock. */
+static void retire(struct pool *pool, unsigned index)
+{
+    pool->retired[index / 64] |= bit_of(index);
+    pool->retired_count++;
+}
+
 static void free_place(struct pool *pool, unsigned index)
 {
     struct job *job = pool->shared->jobs[index];
     pool->taken[index / 64] &= ~bit_of(index);
     pool->retired_count -= pool->retired[index / 64] >> index % 64 & 1;
     pool->retired[index / 64] &= ~bit_of(index);
-    pool->taken_count--;
+    if (--pool->taken_count == 0)
+        pool->next_place = 0; /* whose lines are warm */
     if (!atomic_load(&pool->keep_memory))
         job_release(pool->backend, job);
 }
 
 static void free_retired(struct pool *pool)
 {
-    for (unsigned word = 0; word < JOB_WORDS; word++)
+    for (unsigned word = 0; word < JOB_WORDS && pool->retired_count > 0; word++)
         for (uint64_t retired = pool->retired[word]; retired; retired &= retired - 1) {
             unsigned index = word * 64 + (unsigned)__builtin_ctzll(retired);
+            if (job_is_active(pool->shared, index))
+                board_withdraw(pool->shared, index, pool->shared->jobs[index]->level);
             if (!places_have_visitors(pool, index))
                 free_place(pool, index);
         }
@@ -125,7 +146,19 @@ int places_take(struct pool *pool, bool wait)
     return place;
 }
 
-void places_leave(struct pool *pool, struct job *job)
+/* A small job that is over stays on the board until the next call, which takes its place and memory. Workers, which are
+ * just leaving it, are not waited for, and the lines that they use are not taken from them. */
+static bool leave_for_the_next(struct pool *pool, struct job *job)
+{
+    if (!job->spare_of || !job_is_over(job))
+        return false;
+    pthread_mutex_lock(&pool->lock);
+    retire(pool, job->index);
+    pthread_mutex_unlock(&pool->lock);
+    return true;
+}
+
+static void leave(struct pool *pool, struct job *job)
 {
     unsigned index = job->index;
     board_withdraw(pool->shared, index, job->level);
@@ -136,13 +169,17 @@ void places_leave(struct pool *pool, struct job *job)
         visitors = places_have_visitors(pool, index);
     }
     pthread_mutex_lock(&pool->lock);
-    if (visitors) {
-        pool->retired[index / 64] |= bit_of(index);
-        pool->retired_count++;
-    } else {
+    if (visitors)
+        retire(pool, index);
+    else
         free_place(pool, index);
-    }
     pthread_mutex_unlock(&pool->lock);
+}
+
+void places_leave(struct pool *pool, struct job *job)
+{
+    if (!leave_for_the_next(pool, job))
+        leave(pool, job);
     if (atomic_load(&pool->shared->place_wanted))
         board_ring(&pool->shared->bells[BELL_ANY]);
 }

@@ -374,8 +374,7 @@ void recovery_worker_ended(struct recovery *recovery, unsigned index, const stru
     atomic_store_explicit(&slot->pid, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
     atomic_fetch_and(&pool->asleep[index / 64], ~(UINT64_C(1) << index % 64));
-    uint32_t spinning = index + 1;
-    atomic_compare_exchange_strong(&pool->spinner, &spinning, 0);
+    board_relieve(pool, index);
     board_repair(pool);
     board_call_all(pool);
 }

@@ -30,6 +30,13 @@
  * again after each death: whoever fills a source sets them afterwards; who finds all sources empty clears them and then
  * looks at the sources again.
  *
+ * HANDING A JOB OVER
+ *
+ * The word `spinner` holds 1 + the slot of the worker that spins, and above it 1 + the index of a job that it was
+ * handed, by compare-and-swap, instead of putting a bit into `open`: so a small job costs its caller and the worker one
+ * line. A worker that has been handed a job publishes it in its slot, as that it is in it, before it gives up the role;
+ * if it dies, the supervisor puts the job's bit into `open`. Whoever finds more to do than it can, puts it there, too.
+ *
  * STOPPING AN ITEM THAT RUNS
  *
  * Signals must hit the item that they are meant for and not the next one. The word `stop` of a worker's slot holds the
@@ -71,9 +78,10 @@ _Static_assert(JOB_WORDS == 64, "one bit of a summary for each word");
 
 #define JOB_ITEMS_MAX ((size_t)1 << 31)
 
-/* Nanoseconds that an idle worker, and the caller of a map, look for news before they sleep: about what it costs to be
- * woken. */
+/* Nanoseconds that an idle worker looks for news before it sleeps: about what it costs to be woken. The caller of a map
+ * looks for longer, so that it is still awake if a worker had to be woken first. */
 #define POOL_SPIN INT64_C(50000)
+#define CALLER_SPIN INT64_C(100000)
 
 /* An item's status: ITEM_PENDING, or how it ended. */
 enum { ITEM_PENDING = 0 };
@@ -186,11 +194,17 @@ struct job {
     int failure;    /* written before `over`: why the call broke off */
     bool abandoned; /* the caller has left with what there was, workers may be writing to the rest: bytes of results
                        that nobody has got are freed with the job */
-    bool is_spare;  /* of the memory that the pool keeps for one small job */
+    struct pool *spare_of; /* the memory is the one that the pool keeps for a small job; NULL: it is not */
+
+    /* The caller looks at these all the time, so that nothing else that workers change is beside them. */
+    _Alignas(CACHE_LINE_PAIR / 2) _Atomic uint32_t over; /* all items have ended; derived. Nobody in the pool waits for
+                                                            it any more */
+    _Atomic uint32_t awaited; /* bits of enum job_awaited: a bell is to be rung when it is over; only grows */
+    _Atomic uint32_t polled;  /* not 0: a descriptor is polled for it (sync/watch.h) */
 
     /* Empty until `any_given_back` is set. Filled, when empty, by the supervisor only: ranges that dead workers had
      * taken. Emptied as `waiting` is. */
-    _Atomic uint64_t given_back[JOB_GIVEN_BACK];
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t given_back[JOB_GIVEN_BACK];
 
     /* Set by the caller before the job is active: all items, unless they are spread. Emptied from below by workers, and
      * at once by the caller when it cancels. */
@@ -201,9 +215,6 @@ struct job {
     _Atomic uint32_t caller_looks;     /* set by the caller: it is awake, and calls more workers if need be */
     _Atomic uint32_t any_unsuccessful; /* set before the first status that is not ok; derived, saves a search */
     _Atomic uint32_t ended_up_to;      /* all items in front of it have ended; derived */
-    _Atomic uint32_t over;             /* all items have ended; derived. Nobody in the pool waits for it any more */
-    _Atomic uint32_t awaited;          /* bits of enum job_awaited: a bell is to be rung when it is over; only grows */
-    _Atomic uint32_t polled;           /* not 0: a descriptor is polled for it (sync/watch.h) */
 
     /* On the line beside it: statuses, inputs and results, if they are so few. */
     _Alignas(CACHE_LINE_PAIR / 2) char small[CACHE_LINE_PAIR / 2];
@@ -216,6 +227,9 @@ enum { STOP_NUMBER_SHIFT = 2, STOP_STATE_MASK = 3 };
 
 /* Why a worker ends: another one is to take its place, or none. */
 enum worker_ending { WORKER_STAYS = 0, WORKER_TO_BE_REPLACED, WORKER_NOT_NEEDED };
+
+/* Bytes of a small job: one whose items fit job.small, with the task's name behind it. */
+#define JOB_SPARE_SIZE (sizeof(struct job) + CACHE_LINE_PAIR)
 
 struct worker_slot {
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t pid; /* 0: no worker. Written by the supervisor */
@@ -284,8 +298,12 @@ struct pool_shared {
     _Atomic uint32_t attention;
     _Atomic int64_t next_look;
 
+    /* At most one idle worker spins; see "handing a job over". On one line with what it looks at then. */
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t spinner;
+    /* Futex: grows with every reason to look for work. */
+    _Atomic uint32_t wake;
     /* Written by the caller's threads: jobs that may be entered, by index. */
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t active[JOB_WORDS];
+    _Atomic uint64_t active[JOB_WORDS];
     /* Jobs that the supervisor is looking into; their memory may not be freed. Written by the supervisor. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t supervised[JOB_WORDS];
 
@@ -293,11 +311,8 @@ struct pool_shared {
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t next[POOL_LEVELS]; /* where to look first, so that jobs take turns */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t open[POOL_LEVELS][JOB_WORDS];
 
-    /* Futex: grows with every reason to look for work. */
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t wake;
-    /* Derived; wrong only in ways that cost a system call or a little time. */
-    _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t spinner; /* 1 + slot of the worker that spins, or 0 */
-    _Alignas(64) _Atomic uint64_t asleep[WORKER_WORDS]; /* workers that sleep, or are about to */
+    /* Workers that sleep, or are about to. Derived; wrong only in ways that cost a system call or a little time. */
+    _Alignas(CACHE_LINE_PAIR) _Atomic uint64_t asleep[WORKER_WORDS];
 
     _Alignas(64) _Atomic uint32_t bells[POOL_BELLS + 1]; /* futexes: grow when a job is over that somebody awaits */
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <mproc/error.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ enum { SPREAD_LEAST = 64 };
 
 /* Offsets in one block; in front of them is the job itself. */
 struct layout {
-    bool copy_input, copy_bytes, has_records;
+    bool copy_input, copy_bytes, has_records, is_small;
     unsigned spread_count;
     size_t spread, status, records, name, input, bytes, output, size;
 };
@@ -70,6 +71,31 @@ static unsigned spread_over(const struct work *work, const struct pool *pool)
     return workers > 1 && work->call.n >= (size_t)workers * SPREAD_LEAST ? workers : 0;
 }
 
+static size_t place_small(size_t *end, size_t size)
+{
+    size_t offset = (*end + 15) / 16 * 16;
+    *end = offset + size;
+    return offset;
+}
+
+/* Few small items lie beside what workers change of the job. */
+static bool lay_out_small(const struct work *work, struct layout *layout)
+{
+    const struct mproc_map_arguments *call = &work->call;
+    size_t n = call->n, end = offsetof(struct job, small), name = strlen(work->task->name) + 1;
+    if (n > 8 || call->input_size > 32 || call->output_size > 32 || layout->has_records || layout->copy_bytes ||
+        name > JOB_SPARE_SIZE - sizeof(struct job))
+        return false;
+    layout->status = place_small(&end, job_status_size(n));
+    layout->input = place_small(&end, layout->copy_input ? n * call->input_size : 0);
+    layout->output = place_small(&end, work->copy_output ? n * call->output_size : 0);
+    layout->name = sizeof(struct job);
+    layout->spread_count = 0;
+    layout->is_small = end <= sizeof(struct job);
+    layout->size = JOB_SPARE_SIZE;
+    return layout->is_small;
+}
+
 static int lay_out(struct work *work, const struct pool *pool, struct layout *layout)
 {
     const struct mproc_map_arguments *call = &work->call;
@@ -84,6 +110,8 @@ static int lay_out(struct work *work, const struct pool *pool, struct layout *la
         call->outcomes || work->asynchronous || pool->trace || call->joblog || call->retries > 0 || call->usage;
     if (layout->copy_bytes && !count_bytes(work, pool, &bytes))
         return -EOVERFLOW;
+    if (lay_out_small(work, layout))
+        return 0;
     layout->spread_count = spread_over(work, pool);
     layout->size = sizeof(struct job);
     if (place(&layout->size, &layout->spread, layout->spread_count * sizeof(struct source)) &&
@@ -148,7 +176,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
         job->records = memset(base + layout->records, 0, call->n * sizeof(struct item_record));
     job->watched = job->records || call->timeout || (pool->shared && pool->shared->options.memory_kill);
     job->submitted = work->progress.began;
-    atomic_store(&job->references, 1);
+    atomic_store_explicit(&job->references, 1, memory_order_relaxed);
     job->spread = (struct source *)(void *)(base + layout->spread);
     job->spread_count = (uint16_t)layout->spread_count;
     job_fill_sources(job);
@@ -156,15 +184,20 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
 
 static int make_job(struct work *work, struct pool *pool)
 {
-    struct layout layout;
+    struct layout layout = { .is_small = false };
     int err = lay_out(work, pool, &layout);
     if (err)
         return err;
     work->memory = work->in_line ? NULL : pool->backend;
-    work->job = allocate(work->memory, layout.size);
+    /* Of the pool's only as long as the caller is in a call on it. */
+    bool may_be_spare = layout.is_small && work->memory && !work->asynchronous;
+    work->job = may_be_spare ? places_take_spare(pool) : NULL;
+    if (!work->job)
+        work->job = allocate(work->memory, layout.size);
     if (!work->job)
         return -ENOMEM;
     fill_job(work, pool, &layout);
+    work->job->spare_of = may_be_spare ? pool : NULL;
     if (work->call.outcomes || work->call.error || work->call.joblog || pool->trace || work->asynchronous) {
         work->job->outcomes = allocate(work->memory, work->call.n * sizeof(struct mproc_outcome));
         if (!work->job->outcomes)
@@ -210,6 +243,7 @@ static int begin_on_board(struct work *work, struct pool *pool, bool wait)
     job->index = (uint32_t)place;
     work->on_board = true;
     atomic_fetch_add(&job->references, 1);
+    atomic_store_explicit(&job->caller_looks, !work->asynchronous && pool->shared->spin > 0, memory_order_relaxed);
     board_publish(pool->shared, job);
     if (job->sparse)
         board_announce_if_done(pool->shared, job);
@@ -249,17 +283,37 @@ int work_acquire_pool(const struct work *work, mproc_pool **handle, struct pool 
 
 /* ---- waiting */
 
-static bool look_for_a_while(const struct work *work, int64_t spin)
+/* Nanoseconds after which a caller that is awake takes it that another worker would be of use. */
+#define HELP_AFTER INT64_C(4000)
+
+enum { LOOKS = 16 }; /* between looks at the clock */
+
+/* A caller that is awake wakes more workers the longer it takes: the first worker of a small job, which is done by
+ * then, need not. */
+static bool look_for_a_while(const struct work *work, struct pool *pool)
 {
-    const struct job *job = work->job;
+    struct job *job = work->job;
+    if (pool->shared->spin == 0)
+        return job_is_over(job);
+    bool helps = atomic_load_explicit(&job->caller_looks, memory_order_relaxed);
+    int64_t began = os_now(), now = began, help = began + HELP_AFTER;
+    while (!job_is_over(job) && now - began < CALLER_SPIN) {
+        for (int i = 0; i < LOOKS && !job_is_over(job); i++)
+            os_cpu_relax();
+        now = os_now();
+        if (now < help || job_is_over(job))
+            continue;
+        os_yield(); /* the kernel likes to put who was woken behind who woke it */
+        if (helps && job_has_begun(job))
+            board_call_for(pool->shared, job);
+        help = os_now() + HELP_AFTER;
+    }
     if (job_is_over(job))
         return true;
-    for (int64_t deadline = os_now() + spin; os_now() < deadline;)
-        for (int i = 0; i < 16; i++) {
-            os_cpu_relax();
-            if (job_is_over(job))
-                return true;
-        }
+    if (helps) { /* from now on workers call each other */
+        atomic_store(&job->caller_looks, 0);
+        board_call_for(pool->shared, job);
+    }
     return false;
 }
 
@@ -284,7 +338,7 @@ static int sleep_once(const struct work *work, struct pool *pool, int64_t deadli
 int work_wait(struct work *work, struct pool *pool, int64_t deadline, bool ticks)
 {
     ticks = ticks && (work->call.progress || work->joblog);
-    if (work->in_line || !work->on_board || (deadline != 0 && look_for_a_while(work, pool->shared->spin)))
+    if (work->in_line || !work->on_board || (deadline != 0 && look_for_a_while(work, pool)))
         return 0;
     while (!work_is_over(work)) {
         if (pool_is_broken(pool)) {

@@ -35,6 +35,9 @@
 /* How often all its signal dispositions are put right. */
 #define TIDY_INTERVAL INT64_C(1000000)
 
+/* A worker that spins looks so often before it gives way to others: for some microseconds. */
+enum { SPIN_LOOKS = 100 };
+
 enum { MEASURED_CLAIMS = 32 }; /* with a fixed chunk, one claim of so many */
 
 struct worker {
@@ -198,7 +201,9 @@ static bool work_on(struct worker *worker, struct job *job)
     struct claim claim;
     uint32_t want = first_want(worker, job);
     bool any = false, left = true;
-    int64_t turn_over = 0;
+    int64_t turn_over = 0, start = 0;
+    /* A caller that is awake calls others if this takes longer than a call does. */
+    unsigned first_call = atomic_load_explicit(&job->caller_looks, memory_order_relaxed) ? 1 : 0;
     for (unsigned claims = 0; !is_to_end(worker); claims++) {
         uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
         if (job_is_cancelled(job) ||
@@ -207,11 +212,12 @@ static bool work_on(struct worker *worker, struct job *job)
             break;
         any = true;
         bool measured = !job->chunk || claims % MEASURED_CLAIMS == 0;
-        int64_t start = measured ? os_now() : 0;
+        if (measured && start == 0)
+            start = os_now();
         if (turn_over == 0)
             turn_over = start + TURN;
-        if (claims == 0) {
-            board_call_next(pool);
+        if (claims == first_call) {
+            board_call_for(pool, job);
             ask_for_more_workers(worker);
         }
         run_items(worker, job, &claim);
@@ -221,20 +227,28 @@ static bool work_on(struct worker *worker, struct job *job)
         worker->items_left -= claim.count;
         if (worker->items_left == 0)
             set_ending(worker, WORKER_TO_BE_REPLACED);
-        if (!measured)
+        if (!measured) {
+            start = 0;
             continue;
+        }
         int64_t now = os_now();
         note_claim(worker, job, &claim, now - start, now);
         if (!job->chunk)
             want = adapt(want, claim.count, now - start);
+        start = job->chunk ? 0 : now;
         if (now > turn_over || board_has_work_above(pool, job->level))
             break;
     }
     worker->last_job = job;
     worker->last_submitted = job->submitted;
     worker->last_want = want;
-    if (!left || job_is_cancelled(job) || !job_has_waiting(job))
+    if (!left || job_is_cancelled(job) || !job_has_waiting(job)) {
         board_close(pool, job);
+    } else { /* it may have been handed over */
+        board_open(pool, job);
+        if (is_to_end(worker))
+            board_call(pool);
+    }
     board_announce_if_done(pool, job);
     return any;
 }
@@ -287,22 +301,26 @@ static void find_call(struct worker *worker, const struct job *job)
     }
 }
 
-/* Enters a job if it is still active; see "the life of a job" in shared.h. */
+/* In a job that the slot says the worker is in, if it is still active; see "the life of a job" in shared.h. */
+static bool visit_active(struct worker *worker, struct job *job)
+{
+    worker->runner.job = job;
+    worker->runner.context.attempt = 1;
+    find_call(worker, job);
+    bool any = work_on(worker, job);
+    worker->runner.job = NULL;
+    return any;
+}
+
 static bool visit(struct worker *worker, uint32_t index, uint32_t level)
 {
     struct worker_slot *slot = worker->slot;
     atomic_store_explicit(&slot->job, index + 1, memory_order_seq_cst);
     bool any = false;
-    if (!job_is_active(worker->pool, index) || worker->pool->jobs[index]->level != level) {
+    if (!job_is_active(worker->pool, index) || worker->pool->jobs[index]->level != level)
         board_forget(worker->pool, index, level);
-    } else {
-        struct job *job = worker->pool->jobs[index];
-        worker->runner.job = job;
-        worker->runner.context.attempt = 1;
-        find_call(worker, job);
-        any = work_on(worker, job);
-        worker->runner.job = NULL;
-    }
+    else
+        any = visit_active(worker, worker->pool->jobs[index]);
     atomic_store_explicit(&slot->job, 0, memory_order_release);
     return any;
 }
@@ -325,28 +343,44 @@ static bool is_called(const struct pool_shared *pool, uint32_t seen)
 }
 
 /* At most one idle worker spins: it spares the caller of a small map the cost of waking it, and the others stay off the
- * CPUs. */
-static bool spin(struct worker *worker, uint32_t seen)
+ * CPUs. Returns whether there is a reason to look for work. *job: the one that it was handed, or -1. */
+static bool spin(struct worker *worker, uint32_t seen, int *job)
 {
     struct pool_shared *pool = worker->pool;
-    uint32_t nobody = 0;
-    if (pool->spin == 0 || !atomic_compare_exchange_strong(&pool->spinner, &nobody, worker->index + 1))
+    *job = -1;
+    if (pool->spin == 0 || !board_begin_spinning(pool, worker->index))
         return false;
     int64_t deadline = os_now() + pool->spin;
-    bool called = is_called(pool, seen), tidy = false;
-    while (!called && os_now() < deadline) {
-        for (int i = 0; i < 16 && !called; i++) {
+    bool called = is_called(pool, seen);
+    for (int round = 0; !called && (round == 0 || os_now() < deadline); round++) {
+        for (int i = 0; i < SPIN_LOOKS && !called; i++) {
             os_cpu_relax();
-            called = is_called(pool, seen);
+            called = is_called(pool, seen) || board_has_handed_over(pool);
         }
+        if (called)
+            break;
         os_yield(); /* to a worker that the kernel has put behind this one */
-        if (!tidy && !called)
+        if (round == 1)
             tidy_up(worker, os_now());
-        tidy = true;
     }
-    /* Sequentially consistent: see board_call. */
-    atomic_store(&pool->spinner, 0);
-    return called;
+    *job = board_end_spinning(pool, worker->slot);
+    return called || *job >= 0;
+}
+
+/* Others may have counted on the worker to look for more. */
+static void do_what_was_handed(struct worker *worker, uint32_t index, uint32_t seen)
+{
+    struct pool_shared *pool = worker->pool;
+    if (is_called(pool, seen))
+        board_call_next(pool);
+    if (job_is_active(pool, index)) {
+        struct job *job = pool->jobs[index];
+        __builtin_prefetch(job);
+        __builtin_prefetch(&job->waiting, 1);
+        __builtin_prefetch(job->small, 1);
+        visit_active(worker, job);
+    }
+    atomic_store_explicit(&worker->slot->job, 0, memory_order_release);
 }
 
 /* One of a pool that shrinks by itself. */
@@ -388,10 +422,13 @@ static void idle(struct worker *worker, uint32_t seen, int64_t *working_since)
     atomic_store_explicit(&slot->busy, atomic_load_explicit(&slot->busy, memory_order_relaxed) + now - *working_since,
                           memory_order_relaxed);
     atomic_store_explicit(&slot->idle_since, now, memory_order_relaxed);
-    if (!spin(worker, seen))
+    int job;
+    if (!spin(worker, seen, &job))
         sleep_until_called(worker, seen);
     atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
     *working_since = os_now();
+    if (job >= 0)
+        do_what_was_handed(worker, (uint32_t)job, seen);
 }
 
 /* ---- from the beginning to the end */

@@ -16,7 +16,7 @@
 
 enum { FUTEX_WAITV = 449 }; /* how a caller waits for a job and watches the supervisor */
 
-enum { A_WHILE = 15 }; /* milliseconds */
+enum { A_WHILE = 80 }; /* milliseconds */
 
 struct caller *caller;
 

@@ -86,6 +86,14 @@ static int map_as_it_comes(mproc_pool *pool)
     return map(pool, add_one, 0, caller->crashes);
 }
 
+/* The second map is handed to the worker, which spins after the first. */
+static int map_twice(mproc_pool *pool)
+{
+    int result = map(pool, add_one, 0, caller->crashes);
+    caller->crashes -= result > 0;
+    return map(pool, add_one, 0, caller->crashes);
+}
+
 static int map_in_twos(mproc_pool *pool)
 {
     return map(pool, add_one, 2, caller->crashes);
@@ -144,6 +152,13 @@ static void the_only_worker_is_killed_at_every_instruction_of_a_map(void **state
     long points = step_worker(map_as_it_comes, WORKERS(1), 0, KILLED, stepper_stride(149));
     points += step_worker(map_in_twos, WORKERS(1), 0, KILLED, stepper_stride(149));
     end(points, 25);
+}
+
+static void the_only_worker_is_killed_at_every_instruction_of_being_handed_a_map(void **state)
+{
+    (void)state;
+    pool_steps_begin();
+    end(step_worker(map_twice, WORKERS(1), 0, KILLED, stepper_stride(149)), 20);
 }
 
 static void one_of_two_workers_is_killed_at_every_instruction_of_a_map(void **state)
@@ -259,6 +274,7 @@ static void the_caller_is_killed_at_every_instruction_of_close(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_only_worker_is_killed_at_every_instruction_of_a_map),
+    cmocka_unit_test(the_only_worker_is_killed_at_every_instruction_of_being_handed_a_map),
     cmocka_unit_test(one_of_two_workers_is_killed_at_every_instruction_of_a_map),
     cmocka_unit_test(the_only_worker_is_killed_at_every_instruction_of_a_result_of_bytes),
     cmocka_unit_test(a_worker_is_killed_while_another_stands_still_at_every_instruction),
