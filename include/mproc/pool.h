@@ -174,10 +174,10 @@ MPROC_BEGIN_DECLARATIONS
  * they see the program's memory as it is now and keep its open files. The other start methods have the supervisor
  * started by that method, and the workers forked from it. Workers start with default signal dispositions (SIGINT
  * ignored, so that Ctrl-C is the caller's to handle) and an empty signal mask. A task should leave both as it found
- * them; a worker puts them right when it has been idle for a moment, and after what took it longer than 40 us (with the
- * default chunk). No thread is started in the caller and none of its signal handling is touched; wait() in the
- * caller does not see the supervisor (except with fork_with_threads). If the caller ends, in whatever way, supervisor
- * and workers end. With MPROC_THREADS the threads are started with all signals blocked.
+ * them; a worker puts them right when it has been idle for a moment, and after an item that took a millisecond or more;
+ * after shorter ones now and then. No thread is started in the caller and none of its signal handling is touched;
+ * wait() in the caller does not see the supervisor (except with fork_with_threads). If the caller ends, in whatever
+ * way, supervisor and workers end. With MPROC_THREADS the threads are started with all signals blocked.
  *
  * The caller owns the pool and ends it with mproc_pool_close or mproc_pool_terminate.
  * Blocks until the workers are started, not until their initializers have run. May be called from any thread, from a

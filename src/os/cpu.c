@@ -1,12 +1,14 @@
 /* CPUs that may be used: affinity mask and cgroup quota. SPDX-License-Identifier: MIT */
 #include "os/cpu.h"
 
+#include "os/clock.h"
 #include "os/file.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <mproc/cpu.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +143,19 @@ int os_cpu_count(void)
         if (quota > 0 && quota < count)
             count = quota;
     }
+    return count;
+}
+
+/* The count, and above it the second in which it was taken. */
+static _Atomic uint64_t count_of_late;
+
+int os_cpu_count_of_late(void)
+{
+    uint64_t second = (uint64_t)os_now() / 1000000000 + 1, seen = atomic_load(&count_of_late);
+    if (seen >> 32 == (second & UINT32_MAX))
+        return (int)(uint32_t)seen;
+    int count = os_cpu_count();
+    atomic_store(&count_of_late, second << 32 | (uint32_t)count);
     return count;
 }
 

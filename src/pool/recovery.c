@@ -20,6 +20,9 @@
 
 #define RETRY_INTERVAL INT64_C(1000000)
 
+/* How old the pool is when it is first asked who was killed for memory: filling memory takes longer. */
+#define ASK_AFTER INT64_C(5000000)
+
 struct entry {
     struct job *job;
     struct range items;
@@ -35,7 +38,7 @@ struct recovery {
     struct entries unresolved;   /* claims in CLAIM_INTENT of workers that died */
     struct entries returned;     /* the third place: ranges that wait for an empty source */
     int64_t out_of_memory_kills; /* of the control group, as far as is known; -1: it does not say */
-    bool knows_kills;            /* asked for once the pool is open, as it takes reading files */
+    bool knows_kills;            /* asked for some time later, as it takes reading files */
 };
 
 struct recovery *recovery_create(struct pool_shared *pool)
@@ -311,13 +314,25 @@ static bool is_idle(const struct recovery *recovery)
     return recovery->unresolved.count + recovery->returned.count == 0;
 }
 
+/* Not while a pool that may be closed at once is being opened. Returns in how many nanoseconds it is to be called
+ * again; -1: not for that. */
+static int64_t ask_for_kills(struct recovery *recovery)
+{
+    int64_t age = os_now() - recovery->pool->opened;
+    if (recovery->knows_kills)
+        return -1;
+    if (age < ASK_AFTER)
+        return ASK_AFTER - age;
+    recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
+    recovery->knows_kills = true;
+    return -1;
+}
+
 int64_t recovery_attend(struct recovery *recovery)
 {
-    if (!recovery->knows_kills)
-        recovery->out_of_memory_kills = os_out_of_memory_kills(getpid());
-    recovery->knows_kills = true;
+    int64_t until_asked = ask_for_kills(recovery);
     if (is_idle(recovery))
-        return -1;
+        return until_asked;
     work_off_lists(recovery);
     board_call_all(recovery->pool);
     return is_idle(recovery) ? -1 : RETRY_INTERVAL;

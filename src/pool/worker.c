@@ -32,8 +32,11 @@
 /* How often a worker's memory is looked at. */
 #define MEMORY_INTERVAL INT64_C(1000000)
 
-/* How often all its signal dispositions are put right. */
-#define TIDY_INTERVAL INT64_C(1000000)
+/* How often at most a worker that has much to do puts right what matters most of its process; and, but after what took
+ * as long as a millisecond, all signal dispositions, which takes as long as a small task. */
+#define TIDY_INTERVAL INT64_C(200000)
+#define TIDY_ALL_INTERVAL INT64_C(10000000)
+#define TIDY_ALL_AFTER INT64_C(1000000)
 
 /* A worker that spins looks so often before it gives way to others: for some microseconds. */
 enum { SPIN_LOOKS = 100 };
@@ -47,7 +50,7 @@ struct worker {
     struct runner runner;
     bool is_process;
     uint64_t items_left; /* until it is to be replaced */
-    int64_t memory_looked, tidied;
+    int64_t memory_looked, tidied, tidied_all;
 
     /* The job that it was in last, and how many items it took there. */
     const struct job *last_job;
@@ -72,22 +75,31 @@ static void flush_output(const struct worker *worker)
 }
 
 /* What a task may have changed of its process, and the next one should not find. The kernel forgets that a process
- * wants to die with its parent when the process changes its user or group. All the dispositions take as long as a small
- * task, so they are looked after less often than those that most depends on. */
+ * wants to die with its parent when the process changes its user or group. */
 static void tidy_up(struct worker *worker, int64_t now)
 {
     if (!worker->is_process)
         return;
-    if (now - worker->tidied >= TIDY_INTERVAL) {
+    if (now - worker->tidied_all >= TIDY_ALL_INTERVAL) {
         os_signals_reset_but(SIGINT);
-        worker->tidied = now;
+        worker->tidied_all = now;
     }
+    worker->tidied = now;
     os_signals_unblock();
     signal(SIGCHLD, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     os_signal_ignore(SIGINT);
     if (!os_die_with_parent(worker->pool->supervisor_pid))
         _exit(0);
+}
+
+/* After items that took so long. */
+static void tidy_up_after(struct worker *worker, int64_t took, int64_t now)
+{
+    if (took >= TIDY_ALL_AFTER)
+        worker->tidied_all = 0;
+    if (took > CLAIM_LONG && now - worker->tidied >= TIDY_INTERVAL)
+        tidy_up(worker, now);
 }
 
 static bool is_above_memory_limit(struct worker *worker, int64_t now)
@@ -133,9 +145,12 @@ static void run_items(struct worker *worker, struct job *job, const struct claim
             item_run(&worker->runner, job, i++);
         } else if (job->sparse && !job_item_is_pending(job, i)) {
             i++;
-        } else if (item_run_watched(&worker->runner, job, i++) > CLAIM_LONG) {
-            flush_output(worker);
-            tidy_up(worker, os_now());
+        } else {
+            int64_t took = item_run_watched(&worker->runner, job, i++);
+            if (took > CLAIM_LONG) {
+                flush_output(worker);
+                tidy_up_after(worker, took, os_now());
+            }
         }
     }
     job_cancel_items(job, i, end);
@@ -172,8 +187,7 @@ static void note_claim(struct worker *worker, const struct job *job, const struc
 {
     histogram_add(&worker->slot->run, took / claim->count, claim->count);
     histogram_add(&worker->slot->latency, now - job->submitted, claim->count);
-    if (took > CLAIM_LONG)
-        tidy_up(worker, now);
+    tidy_up_after(worker, took, now);
     if (is_above_memory_limit(worker, now))
         set_ending(worker, WORKER_TO_BE_REPLACED);
 }
@@ -476,6 +490,7 @@ int worker_run(struct pool_shared *pool, unsigned index)
         .slot = &pool->slots[index],
         .index = index,
         .is_process = pool->supervisor_pid != 0,
+        .tidied_all = os_now(),
         .items_left = pool->options.items_per_worker ? pool->options.items_per_worker : UINT64_MAX,
         .runner = { .pool = pool, .slot = &pool->slots[index], .self = member_self(), .pid = getpid() },
     };

@@ -61,8 +61,6 @@ static _Noreturn void be_worker(const struct state *state, unsigned slot)
     char name[64];
     snprintf(name, sizeof name, "%.11s:%u", state->name, slot);
     os_set_name(name);
-    os_signals_reset();
-    os_signal_ignore(SIGINT); /* Ctrl-C is the caller's */
     os_signals_unblock();
     int status = state->calls->work(state->pool, slot);
     exit_end_processes(); /* what tasks have started */
@@ -236,11 +234,12 @@ static _Noreturn void supervise(struct state *state)
     }
 }
 
-/* SIGCHLD must be neither ignored (children would vanish unseen) nor handled by the program's handler. */
+/* SIGCHLD must be neither ignored (children would vanish unseen) nor handled by the program's handler. Workers inherit
+ * all of it: default dispositions, and Ctrl-C is the caller's. */
 static int watch_signals(struct state *state, bool is_process)
 {
-    struct sigaction action = { .sa_handler = SIG_DFL };
-    sigaction(SIGCHLD, &action, NULL);
+    os_signals_reset();
+    os_signal_ignore(SIGINT);
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
