@@ -170,10 +170,13 @@ void board_call_next(struct pool_shared *pool)
 
 void board_call_for(struct pool_shared *pool, const struct job *job)
 {
-    if (job_has_waiting(job) &&
-        !(atomic_load_explicit(&pool->open[job->level][job->index / 64], memory_order_relaxed) & bit_of(job->index)))
-        set_open(pool, job->level, job->index);
-    board_call_next(pool);
+    uint64_t open = atomic_load_explicit(&pool->open[job->level][job->index / 64], memory_order_relaxed);
+    if ((open & bit_of(job->index)) || !job_has_waiting(job)) {
+        board_call_next(pool);
+        return;
+    }
+    set_open(pool, job->level, job->index);
+    board_call(pool); /* whoever has just looked in vain, and is not asleep yet, looks again */
 }
 
 void board_call_all(struct pool_shared *pool)

@@ -141,7 +141,7 @@ static uint32_t run_items(struct work *work, struct pool *pool, struct runner *r
         if (job->watched)
             item_run_watched(runner, job, item);
         else
-            item_run(runner, job, item);
+            item_run_range(runner, job, item, item + 1);
         if (work->call.progress || work->joblog)
             progress_tick(work, pool);
     }

@@ -57,30 +57,47 @@ static void write_failure(const struct runner *runner, int code, struct mproc_ou
 }
 
 /* Calls the task once. A child that it has forked, and that ought to have ended, ends here. */
-static inline int call(struct runner *runner, const struct job *job, uint32_t item)
+static inline int call(struct runner *runner, const char *input, char *output)
 {
     runner->context.message[0] = '\0';
-    int code = runner->call(job->input + item * job->input_size, result_of(job, item));
+    int code = runner->call(input, output);
     if (__builtin_expect(runner->self && member_current() != runner->self, 0))
         _exit(code & 0xff);
     return code;
 }
 
-void item_run(struct runner *runner, struct job *job, uint32_t item)
+static __attribute__((noinline)) void fail(struct runner *runner, struct job *job, uint32_t item, int code)
 {
-    atomic_store_explicit(&runner->slot->running, item, memory_order_relaxed);
-    /* A task that kills its process must not do so before the store above, whatever the compiler thinks; the processor
-     * keeps the order for whoever sees the death. */
-    atomic_signal_fence(memory_order_seq_cst);
-    int code = call(runner, job, item);
-    if (__builtin_expect(code != 0, 0)) {
-        item_drop_result(job, item);
-        if (job->outcomes)
-            write_failure(runner, code, &job->outcomes[item]);
+    item_drop_result(job, item);
+    if (job->outcomes)
+        write_failure(runner, code, &job->outcomes[item]);
+    job_end_item(job, item, MPROC_FAILED);
+}
+
+/* What is constant is read once: tasks are functions that the compiler does not see. */
+uint32_t item_run_range(struct runner *runner, struct job *job, uint32_t first, uint32_t end)
+{
+    const size_t input_size = job->input_size, output_size = job->output_size;
+    const char *input = job->input + first * input_size;
+    char *output = job->output + first * output_size;
+    _Atomic uint8_t *const status = job->status;
+    _Atomic uint32_t *const running = &runner->slot->running;
+    uint32_t item = first;
+    for (; item < end && !job_is_cancelled(job); item++, input += input_size, output += output_size) {
+        atomic_store_explicit(running, item, memory_order_relaxed);
+        /* A task that kills its process must not do so before the store above, whatever the compiler thinks; the
+         * processor keeps the order for whoever sees the death. */
+        atomic_signal_fence(memory_order_seq_cst);
+        int code = call(runner, input, output);
+        /* As job_end_item: the result comes before the status. */
+        if (__builtin_expect(code == 0, 1))
+            atomic_store_explicit(&status[item], item_status(MPROC_OK), memory_order_release);
+        else
+            fail(runner, job, item, code);
+        /* Not after the next item is announced: a death in between would run this one again. */
+        atomic_signal_fence(memory_order_seq_cst);
     }
-    job_end_item(job, item, code == 0 ? MPROC_OK : MPROC_FAILED);
-    /* Not after the next item is announced: a death in between would run this one again. */
-    atomic_signal_fence(memory_order_seq_cst);
+    return item;
 }
 
 /* ---- watched */
@@ -192,7 +209,7 @@ int64_t item_run_watched(struct runner *runner, struct job *job, uint32_t item)
     for (;;) {
         int64_t started = begin(runner, job, item);
         first = first ? first : started;
-        int code = call(runner, job, item);
+        int code = call(runner, job->input + item * job->input_size, result_of(job, item));
         int64_t ended = os_now();
         bool asked = end(runner);
         enum mproc_outcome_kind kind = kind_of(runner, job, code, ended - started, asked);

@@ -29,10 +29,11 @@ void runner_leave(struct runner *runner);
 /* For a runner's context. */
 bool runner_is_stopped(const struct task_context *context);
 
-/* Runs an item of a claim to its end, with retries after a failure. */
-void item_run(struct runner *runner, struct job *job, uint32_t item);
+/* Runs items of a claim, of a job whose items are not watched, until it is cancelled. Returns the first one that it has
+ * not run. */
+uint32_t item_run_range(struct runner *runner, struct job *job, uint32_t first, uint32_t end);
 
-/* The same for a job whose items are watched. Returns the nanoseconds that it took. */
+/* Runs one of a job whose items are watched, with retries after a failure. Returns the nanoseconds that it took. */
 int64_t item_run_watched(struct runner *runner, struct job *job, uint32_t item);
 
 /* Frees what an item's result points to, if it is of type struct mproc_bytes. For who has the item. */

@@ -15,6 +15,41 @@ static uint64_t bit_of(unsigned index)
     return UINT64_C(1) << index % 64;
 }
 
+/* ---- memory of calls that are over */
+
+/* What is larger goes back to the system. Touching new pages costs more than all that a call does with them. */
+#define SPARE_MOST ((size_t)32 << 20)
+
+static _Atomic(struct job *) *spare_for(struct pool *pool, size_t size)
+{
+    return size <= JOB_SMALL_SIZE ? &pool->small_spare : &pool->large_spare;
+}
+
+void *places_take_spare(struct pool *pool, size_t size)
+{
+    _Atomic(struct job *) *spare = spare_for(pool, size);
+    if (!atomic_load_explicit(spare, memory_order_relaxed))
+        return NULL;
+    struct job *job = atomic_exchange(spare, NULL);
+    if (!job || job->memory_size >= size)
+        return job;
+    pool->backend->free(job);
+    return NULL;
+}
+
+static bool keep_spare(struct pool *pool, struct job *job)
+{
+    struct job *none = NULL;
+    return job->memory_size <= SPARE_MOST &&
+           atomic_compare_exchange_strong(spare_for(pool, job->memory_size), &none, job);
+}
+
+void places_free_spares(struct pool *pool)
+{
+    pool->backend->free(atomic_exchange(&pool->small_spare, NULL));
+    pool->backend->free(atomic_exchange(&pool->large_spare, NULL));
+}
+
 void job_release(const struct backend *backend, struct job *job)
 {
     if (atomic_fetch_sub(&job->references, 1) != 1)
@@ -24,23 +59,12 @@ void job_release(const struct backend *backend, struct job *job)
         item_drop_results(job);
     if (backend) {
         backend->free(outcomes);
-        if (!job->spare_of || !places_keep_spare(job->spare_of, job))
+        if (!job->spare_of || !keep_spare(job->spare_of, job))
             backend->free(job);
     } else {
         free(outcomes);
         free(job);
     }
-}
-
-void *places_take_spare(struct pool *pool)
-{
-    return atomic_load_explicit(&pool->spare, memory_order_relaxed) ? atomic_exchange(&pool->spare, NULL) : NULL;
-}
-
-bool places_keep_spare(struct pool *pool, void *memory)
-{
-    void *none = NULL;
-    return atomic_compare_exchange_strong(&pool->spare, &none, memory);
 }
 
 bool places_have_visitors(const struct pool *pool, unsigned index)
@@ -146,11 +170,16 @@ int places_take(struct pool *pool, bool wait)
     return place;
 }
 
+static bool is_small(const struct job *job)
+{
+    return job->spare_of && job->memory_size <= JOB_SMALL_SIZE;
+}
+
 /* A small job that is over stays on the board until the next call, which takes its place and memory. Workers, which are
  * just leaving it, are not waited for, and the lines that they use are not taken from them. */
 static bool leave_for_the_next(struct pool *pool, struct job *job)
 {
-    if (!job->spare_of || !job_is_over(job))
+    if (!is_small(job) || !job_is_over(job))
         return false;
     pthread_mutex_lock(&pool->lock);
     retire(pool, job->index);

@@ -78,7 +78,7 @@ static int destroy(struct pool *pool)
         member_add_workers(-(int32_t)atomic_load(&pool->shared->most));
         err = pool->backend->stop(pool);
         places_clear(pool); /* nobody can be in a job any more */
-        pool->backend->free(places_take_spare(pool));
+        places_free_spares(pool);
         if (!atomic_load(&pool->keep_memory))
             pool->backend->free(pool->shared);
     }

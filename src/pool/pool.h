@@ -28,7 +28,8 @@ struct pool {
     struct pool *next_set_aside;  /* see default_pool.c */
     _Atomic uint32_t closing;     /* it takes nothing more, but from callbacks of what it has */
     unsigned backlog;
-    _Atomic(void *) spare; /* memory for a small job, of JOB_SPARE_SIZE bytes; or NULL */
+    /* Memory of calls that are over, for the next ones: of a small job, and of a large one. Or NULL. */
+    _Atomic(struct job *) small_spare, large_spare;
 
     /* Guards what follows. Never held across anything that waits. */
     pthread_mutex_t lock;
@@ -89,10 +90,11 @@ void places_clear(struct pool *pool);
 /* True while a worker, or the supervisor, may look at the job, which is not active any more. */
 bool places_have_visitors(const struct pool *pool, unsigned index);
 
-/* The memory of a small job, which the next one is likely to need. places_take_spare may return NULL; places_keep_spare
- * returns false if there is one already. */
-void *places_take_spare(struct pool *pool);
-bool places_keep_spare(struct pool *pool, void *memory);
+/* Memory of an earlier call, of at least that many bytes, or NULL. */
+void *places_take_spare(struct pool *pool, size_t size);
+
+/* With nobody in a call any more: frees what is kept. */
+void places_free_spares(struct pool *pool);
 
 /* Gives up a reference to a job, and frees its memory with the last one. */
 void job_release(const struct backend *backend, struct job *job);

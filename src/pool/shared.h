@@ -194,7 +194,8 @@ struct job {
     int failure;    /* written before `over`: why the call broke off */
     bool abandoned; /* the caller has left with what there was, workers may be writing to the rest: bytes of results
                        that nobody has got are freed with the job */
-    struct pool *spare_of; /* the memory is the one that the pool keeps for a small job; NULL: it is not */
+    struct pool *spare_of; /* the pool may keep the memory, for the next call; NULL: it may not */
+    size_t memory_size;    /* of all of the job */
 
     /* The caller looks at these all the time, so that nothing else that workers change is beside them. */
     _Alignas(CACHE_LINE_PAIR / 2) _Atomic uint32_t over; /* all items have ended; derived. Nobody in the pool waits for
@@ -229,7 +230,7 @@ enum { STOP_NUMBER_SHIFT = 2, STOP_STATE_MASK = 3 };
 enum worker_ending { WORKER_STAYS = 0, WORKER_TO_BE_REPLACED, WORKER_NOT_NEEDED };
 
 /* Bytes of a small job: one whose items fit job.small, with the task's name behind it. */
-#define JOB_SPARE_SIZE (sizeof(struct job) + CACHE_LINE_PAIR)
+#define JOB_SMALL_SIZE (sizeof(struct job) + CACHE_LINE_PAIR)
 
 struct worker_slot {
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t pid; /* 0: no worker. Written by the supervisor */

@@ -26,7 +26,7 @@ enum { SPREAD_LEAST = 64 };
 
 /* Offsets in one block; in front of them is the job itself. */
 struct layout {
-    bool copy_input, copy_bytes, has_records, is_small;
+    bool copy_input, copy_bytes, has_records;
     unsigned spread_count;
     size_t spread, status, records, name, input, bytes, output, size;
 };
@@ -83,17 +83,16 @@ static bool lay_out_small(const struct work *work, struct layout *layout)
 {
     const struct mproc_map_arguments *call = &work->call;
     size_t n = call->n, end = offsetof(struct job, small), name = strlen(work->task->name) + 1;
-    if (n > 8 || call->input_size > 32 || call->output_size > 32 || layout->has_records || layout->copy_bytes ||
-        name > JOB_SPARE_SIZE - sizeof(struct job))
+    if (n > 8 || (layout->copy_input && call->input_size > 32) || (work->copy_output && call->output_size > 32) ||
+        layout->has_records || layout->copy_bytes || name > JOB_SMALL_SIZE - sizeof(struct job))
         return false;
     layout->status = place_small(&end, job_status_size(n));
     layout->input = place_small(&end, layout->copy_input ? n * call->input_size : 0);
     layout->output = place_small(&end, work->copy_output ? n * call->output_size : 0);
     layout->name = sizeof(struct job);
     layout->spread_count = 0;
-    layout->is_small = end <= sizeof(struct job);
-    layout->size = JOB_SPARE_SIZE;
-    return layout->is_small;
+    layout->size = JOB_SMALL_SIZE;
+    return end <= sizeof(struct job);
 }
 
 static int lay_out(struct work *work, const struct pool *pool, struct layout *layout)
@@ -184,20 +183,22 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
 
 static int make_job(struct work *work, struct pool *pool)
 {
-    struct layout layout = { .is_small = false };
+    struct layout layout;
     int err = lay_out(work, pool, &layout);
     if (err)
         return err;
     work->memory = work->in_line ? NULL : pool->backend;
-    /* Of the pool's only as long as the caller is in a call on it. */
-    bool may_be_spare = layout.is_small && work->memory && !work->asynchronous;
-    work->job = may_be_spare ? places_take_spare(pool) : NULL;
+    /* The pool's only as long as the caller is in a call on it. */
+    struct pool *keeper = work->memory && !work->asynchronous ? pool : NULL;
+    work->job = keeper ? places_take_spare(keeper, layout.size) : NULL;
+    size_t size = work->job ? work->job->memory_size : layout.size;
     if (!work->job)
-        work->job = allocate(work->memory, layout.size);
+        work->job = allocate(work->memory, size);
     if (!work->job)
         return -ENOMEM;
     fill_job(work, pool, &layout);
-    work->job->spare_of = may_be_spare ? pool : NULL;
+    work->job->spare_of = keeper;
+    work->job->memory_size = size;
     if (work->call.outcomes || work->call.error || work->call.joblog || pool->trace || work->asynchronous) {
         work->job->outcomes = allocate(work->memory, work->call.n * sizeof(struct mproc_outcome));
         if (!work->job->outcomes)

@@ -140,10 +140,10 @@ static void count(struct worker_slot *slot, uint64_t items, uint64_t unsuccessfu
 static void run_items(struct worker *worker, struct job *job, const struct claim *claim)
 {
     uint32_t end = claim_range(claim).end, i = claim->first;
+    if (__builtin_expect(!job->watched, 1))
+        i = item_run_range(&worker->runner, job, i, end);
     while (i < end && !job_is_cancelled(job)) {
-        if (__builtin_expect(!job->watched, 1)) {
-            item_run(&worker->runner, job, i++);
-        } else if (job->sparse && !job_item_is_pending(job, i)) {
+        if (job->sparse && !job_item_is_pending(job, i)) {
             i++;
         } else {
             int64_t took = item_run_watched(&worker->runner, job, i++);
