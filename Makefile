@@ -33,7 +33,7 @@ demo:
 	@build/release/examples/crash
 
 test:
-	@scripts/install-dependencies.sh build test
+	@scripts/install-dependencies.sh build test manual
 	@scripts/test.sh
 
 crash:

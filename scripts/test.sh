@@ -55,6 +55,7 @@ count "clang-tidy finds nothing" scripts/check-tidy.sh build/clang
 count "valgrind finds nothing" scripts/check-valgrind.sh build/dev
 count "installation: found by CMake, by pkg-config and as a subproject" scripts/check-install.sh
 count "models: locks and queues with processes that die at any step" scripts/check-models.sh
+count "reference manual: Doxygen has nothing to complain of" make manual
 count "README and manual: their programs compile, and run" scripts/check-readme.sh
 
 echo

@@ -217,7 +217,8 @@ MPROC_API int mproc_pool_open_with(const struct mproc_pool_open_arguments *argum
  * everything ends, and it returns 0. Since 0.1. */
 MPROC_API int mproc_pool_join(mproc_pool *pool, int64_t timeout);
 
-/** Delivers what has ended of the calls with a callback, and calls those. For event loops: see mproc_pool_fd.
+/** Delivers what has ended of the calls with a callback, and calls those, and of the calls that nobody has a handle of.
+ * For event loops: see mproc_pool_fd.
  *
  * Does not block (but for the callbacks). Returns how many callbacks were called; MPROC_E_CLOSED, MPROC_E_FORKED.
  * Since 0.1. */

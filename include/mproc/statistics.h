@@ -12,7 +12,7 @@ struct mproc_pool_statistics {
     uint64_t workers_started; /**< with those at the opening */
     uint64_t workers_crashed; /**< ended otherwise than asked for */
     uint64_t items;           /**< that workers have ended; crashed ones included */
-    uint64_t unsuccessful;    /**< of them, those that did not succeed; an attempt that is retried counts */
+    uint64_t unsuccessful;    /**< times that one did not succeed: attempts that were tried again count, too */
     uint64_t calls;           /**< waiting or running */
     uint64_t waiting;         /**< their items that no worker has taken yet */
     int64_t uptime;           /**< nanoseconds since it opened */

@@ -55,7 +55,8 @@ int mproc_outcome_text(const struct mproc_outcome *outcome, char *text, size_t s
     case MPROC_CRASHED: return crash_text(outcome, text, size);
     case MPROC_TIMED_OUT: return timeout_text(outcome, text, size);
     case MPROC_OVER_MEMORY:
-        return snprintf(text, size, "over memory: its worker, process %d, was far above the limit", (int)outcome->pid);
+        return snprintf(text, size, "over memory: its worker, process %d, had grown beyond the limit",
+                        (int)outcome->pid);
     case MPROC_CANCELLED:
         return snprintf(text, size, "cancelled: it %s", outcome->attempts ? "was stopped" : "did not start");
     case MPROC_SKIPPED: return snprintf(text, size, "skipped: the job log lists it as done");

@@ -68,8 +68,10 @@ void board_open(struct pool_shared *pool, const struct job *job)
 void board_close(struct pool_shared *pool, const struct job *job)
 {
     clear_open(pool, job->level, job->index);
-    if (job_has_waiting(job))
-        set_open(pool, job->level, job->index);
+    if (!job_has_waiting(job))
+        return;
+    set_open(pool, job->level, job->index);
+    board_call(pool);
 }
 
 void board_withdraw(struct pool_shared *pool, uint32_t index, uint32_t level)
@@ -83,8 +85,10 @@ void board_withdraw(struct pool_shared *pool, uint32_t index, uint32_t level)
 void board_forget(struct pool_shared *pool, uint32_t index, uint32_t level)
 {
     clear_open(pool, level, index);
-    if (job_is_active(pool, index))
-        set_open(pool, pool->jobs[index]->level, index);
+    if (!job_is_active(pool, index))
+        return;
+    set_open(pool, pool->jobs[index]->level, index);
+    board_call(pool);
 }
 
 /* The first bit of a level's table at `from` or after it, going round. -1: none. */
@@ -157,7 +161,8 @@ static bool any_sleeps(const struct pool_shared *pool)
 void board_call(struct pool_shared *pool)
 {
     atomic_fetch_add_explicit(&pool->wake, 1, memory_order_seq_cst);
-    /* One that spins gives that up before it looks, and calls the next one if there is more than it can do. */
+    /* One that spins gives that up before it looks, and calls the next one if there is more than it can do; also one
+     * that has just been handed a job. */
     if (!atomic_load(&pool->spinner) && any_sleeps(pool))
         os_futex_wake(&pool->wake, 1);
 }

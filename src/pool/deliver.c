@@ -9,6 +9,7 @@
 #include "pool/work.h"
 #include "process/registry.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <mproc/error.h>
 #include <string.h>
@@ -77,10 +78,24 @@ static void deliver_items(struct work *work, const struct pool *pool, struct uns
 int work_report(const struct work *work, const struct pool *pool, int err)
 {
     const char *name = work->task->name;
+    if (err == -EAGAIN && pool)
+        return report_text(
+            work->call.error, err,
+            "%s of '%s': the pool has %u calls already, which is its .backlog: wait for one, or leave out "
+            ".no_wait",
+            work->what, name, pool->backlog);
+    if (err == MPROC_E_CLOSED)
+        return report_text(work->call.error, err, "%s of '%s': the pool is closed, or being closed", work->what, name);
     if (err == MPROC_E_NO_WORKERS && pool && pool->shared)
         return report(work->call.error, err, "%s of '%s' (%s)", work->what, name,
                       mproc_strerror(atomic_load(&pool->shared->reason)));
     return report(work->call.error, err, "%s of '%s'", work->what, name);
+}
+
+/* Texts of outcomes begin with what the item did, or with what it was. */
+static bool is_participle(enum mproc_outcome_kind kind)
+{
+    return kind == MPROC_CANCELLED || kind == MPROC_LOST || kind == MPROC_OVER_MEMORY;
 }
 
 static void describe(const struct work *work, const struct pool *pool, int err, const struct unsuccessful *unsuccessful)
@@ -96,8 +111,9 @@ static void describe(const struct work *work, const struct pool *pool, int err, 
         char text[240];
         mproc_outcome_text(&unsuccessful->outcome, text, sizeof text);
         report_text(error, unsuccessful->count < INT_MAX ? (int)unsuccessful->count : INT_MAX,
-                    "%zu of %u items of '%s' did not succeed; the first is item %zu, which %s", unsuccessful->count,
-                    work->job->n, work->job->name, unsuccessful->first, text);
+                    "%zu of %u items of '%s' did not succeed; the first is item %zu, which %s%s", unsuccessful->count,
+                    work->job->n, work->job->name, unsuccessful->first,
+                    is_participle(unsuccessful->outcome.kind) ? "was " : "", text);
     }
     error->item = unsuccessful->first;
     error->outcome = unsuccessful->outcome;

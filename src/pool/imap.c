@@ -120,7 +120,10 @@ static int begin_batch(struct mproc_imap_state *imap, struct batch *batch, const
     call.unordered = false;
     call.window = 0;
     call.no_wait = !wait;
-    return future_begin(&batch->future, imap->pool, &call, "mproc_imap", FUTURE_INTERNAL);
+    int err = future_begin(&batch->future, imap->pool, &call, "mproc_imap", FUTURE_INTERNAL);
+    if (!err) /* what becomes of the items is told with each of them */
+        batch->future->work.call.error = NULL;
+    return err;
 }
 
 /* ---- the source */
@@ -404,6 +407,9 @@ static int check(const struct mproc_map_arguments *arguments, struct work *work)
         call.n = 1;
         call.input = call.input && call.input_is_bytes ? &none : call.input;
     }
+    if (n == MPROC_UNTIL_END && !call.next)
+        return report(call.error, -EINVAL, "mproc_imap of '%s': MPROC_UNTIL_END takes .next",
+                      call.name ? call.name : "?");
     int err = work_check(work, "mproc_imap", call.next ? &call : arguments);
     if (err)
         return err;

@@ -55,10 +55,10 @@ static int initialise(struct in_line *in_line, struct runner *runner)
         in_line->state = options->state_size ? calloc(1, options->state_size) : NULL;
         runner->context.state = in_line->state;
         in_line->ready = !options->initialize || options->initialize(options->initializer_input, in_line->state) == 0;
+        in_line->items = 0;
         if (!in_line->ready)
             free(in_line->state);
     }
-    in_line->items = 0;
     if (!in_line->ready) {
         in_line->state = NULL;
         in_line->broken = true;

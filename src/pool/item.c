@@ -1,12 +1,15 @@
 /* Running items. SPDX-License-Identifier: MIT */
 #include "pool/item.h"
 
+#include "memory/heap.h"
 #include "os/clock.h"
 #include "os/usage.h"
 #include "pool/board.h"
 #include "pool/job.h"
 
 #include <mproc/bytes.h>
+#include <mproc/error.h>
+#include <mproc/task.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -56,14 +59,25 @@ static void write_failure(const struct runner *runner, int code, struct mproc_ou
     memcpy(outcome->message, runner->context.message, sizeof outcome->message);
 }
 
+/* A worker's own memory would be nothing to the caller. */
+static int check_bytes(char *output)
+{
+    struct mproc_bytes *bytes = (struct mproc_bytes *)(void *)output;
+    if (!bytes->data || heap_contains(bytes->data, bytes->size))
+        return 0;
+    *bytes = (struct mproc_bytes) { NULL, 0 };
+    return mproc_task_fail_at(NULL, 0, MPROC_E_NOT_ALLOCATED,
+                              "the bytes of the result are not from mproc_bytes_allocate or mproc_bytes_copy");
+}
+
 /* Calls the task once. A child that it has forked, and that ought to have ended, ends here. */
-static inline int call(struct runner *runner, const char *input, char *output)
+static inline int call(struct runner *runner, const char *input, char *output, bool is_bytes)
 {
     runner->context.message[0] = '\0';
     int code = runner->call(input, output);
     if (__builtin_expect(runner->self && member_current() != runner->self, 0))
         _exit(code & 0xff);
-    return code;
+    return __builtin_expect(is_bytes, 0) && code == 0 ? check_bytes(output) : code;
 }
 
 static __attribute__((noinline)) void fail(struct runner *runner, struct job *job, uint32_t item, int code)
@@ -82,13 +96,14 @@ uint32_t item_run_range(struct runner *runner, struct job *job, uint32_t first, 
     char *output = job->output + first * output_size;
     _Atomic uint8_t *const status = job->status;
     _Atomic uint32_t *const running = &runner->slot->running;
+    const bool is_bytes = job->output_is_bytes;
     uint32_t item = first;
     for (; item < end && !job_is_cancelled(job); item++, input += input_size, output += output_size) {
         atomic_store_explicit(running, item, memory_order_relaxed);
         /* A task that kills its process must not do so before the store above, whatever the compiler thinks; the
          * processor keeps the order for whoever sees the death. */
         atomic_signal_fence(memory_order_seq_cst);
-        int code = call(runner, input, output);
+        int code = call(runner, input, output, is_bytes);
         /* As job_end_item: the result comes before the status. */
         if (__builtin_expect(code == 0, 1))
             atomic_store_explicit(&status[item], item_status(MPROC_OK), memory_order_release);
@@ -209,7 +224,7 @@ int64_t item_run_watched(struct runner *runner, struct job *job, uint32_t item)
     for (;;) {
         int64_t started = begin(runner, job, item);
         first = first ? first : started;
-        int code = call(runner, job->input + item * job->input_size, result_of(job, item));
+        int code = call(runner, job->input + item * job->input_size, result_of(job, item), job->output_is_bytes);
         int64_t ended = os_now();
         bool asked = end(runner);
         enum mproc_outcome_kind kind = kind_of(runner, job, code, ended - started, asked);

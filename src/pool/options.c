@@ -60,7 +60,9 @@ static int check_workers(struct mproc_pool_open_arguments *arguments)
     if (arguments->workers > MPROC_WORKERS_MAX)
         arguments->workers = MPROC_WORKERS_MAX;
     if (arguments->workers_least < 0 || arguments->workers_least > arguments->workers)
-        return refuse(arguments, ".workers_least is more than .workers, or negative");
+        return report(arguments->error, -EINVAL,
+                      "mproc_pool_open: .workers_least is %d, but 0 to .workers, %d, are possible",
+                      arguments->workers_least, arguments->workers);
     if (!arguments->workers_least)
         arguments->workers_least = arguments->workers;
     if (arguments->backend == MPROC_SERIAL)
@@ -82,20 +84,21 @@ static int check_workers(struct mproc_pool_open_arguments *arguments)
 static int check_rest(struct mproc_pool_open_arguments *arguments)
 {
     if (arguments->method < MPROC_FORK || arguments->method > MPROC_SPAWN)
-        return refuse(arguments, "there is no such start method");
+        return refuse(arguments, ".method is none of enum mproc_start_method");
     if (arguments->backlog > MPROC_BACKLOG_MAX)
         return refuse(arguments, ".backlog is more than MPROC_BACKLOG_MAX");
     if (arguments->start_failures < 0)
         return refuse(arguments, ".start_failures is negative");
-    if (arguments->idle_timeout < 0 || arguments->ask_grace < MPROC_FOREVER ||
-        arguments->terminate_grace < MPROC_FOREVER)
-        return refuse(arguments, "a time is negative");
+    if (arguments->idle_timeout < 0)
+        return refuse(arguments, ".idle_timeout is negative");
+    if (arguments->ask_grace < MPROC_FOREVER || arguments->terminate_grace < MPROC_FOREVER)
+        return refuse(arguments, ".ask_grace or .terminate_grace is negative, and not MPROC_FOREVER");
     if (arguments->memory_kill && arguments->memory_limit > arguments->memory_kill)
         return refuse(arguments, ".memory_kill is less than .memory_limit");
     if (arguments->nice < 0 && !os_may_be_nicer(arguments->nice))
         return report(arguments->error, -EPERM, "mproc_pool_open: .nice is %d", arguments->nice);
     if ((arguments->memory_limit || arguments->memory_kill) && arguments->backend != MPROC_PROCESSES)
-        return refuse(arguments, ".memory_limit takes processes: threads have no memory of their own");
+        return refuse(arguments, ".memory_limit and .memory_kill take processes: others have no memory of their own");
     return 0;
 }
 
@@ -163,21 +166,21 @@ static const void *write_input(char *to, const struct mproc_worker_task *task)
 
 void options_write(struct pool_options *options, const struct mproc_pool_open_arguments *arguments, char *extra)
 {
+    size_t initializers = arguments->initializer.state_size, finalizers = arguments->finalizer.state_size;
+    bool adaptive = arguments->workers_least < arguments->workers;
     *options = (struct pool_options) {
         .by_name = arguments->backend == MPROC_PROCESSES && arguments->method != MPROC_FORK,
         .pin = arguments->pin,
         .nice = arguments->nice,
-        .adaptive =
-            arguments
-                    ->workers_least<arguments->workers, .start_failures = arguments->start_failures,
-                                    .idle_timeout = arguments->idle_timeout, .ask_grace = arguments->ask_grace,
-                                    .terminate_grace = arguments->terminate_grace,
-                                    .items_per_worker = arguments->items_per_worker,
-                                    .memory_limit = arguments->memory_limit, .memory_kill = arguments->memory_kill,
-                                    .state_size = arguments->initializer.state_size>
-                        arguments->finalizer.state_size
-                ? arguments->initializer.state_size
-                : arguments->finalizer.state_size,
+        .adaptive = adaptive,
+        .start_failures = arguments->start_failures,
+        .idle_timeout = arguments->idle_timeout,
+        .ask_grace = arguments->ask_grace,
+        .terminate_grace = arguments->terminate_grace,
+        .items_per_worker = arguments->items_per_worker,
+        .memory_limit = arguments->memory_limit,
+        .memory_kill = arguments->memory_kill,
+        .state_size = initializers > finalizers ? initializers : finalizers,
     };
     options->initialize = write_task(options->initializer, sizeof options->initializer, &arguments->initializer);
     options->finalize = write_task(options->finalizer, sizeof options->finalizer, &arguments->finalizer);

@@ -131,7 +131,7 @@ static int try_to_take(struct pool *pool)
     pthread_mutex_lock(&pool->lock);
     if (pool->retired_count > 0)
         free_retired(pool);
-    if (pool->taken_count < pool->backlog)
+    if (pool->taken_count - pool->retired_count < pool->backlog) /* those are over */
         place = take_free(pool);
     pthread_mutex_unlock(&pool->lock);
     return place;

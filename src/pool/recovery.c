@@ -10,6 +10,7 @@
 #include "pool/board.h"
 #include "pool/item.h"
 #include "pool/job.h"
+#include "pool/worker.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -351,7 +352,8 @@ static bool is_killed_for_memory(struct recovery *recovery, int status)
 }
 
 /* What the worker had in hand. Its visit, published in its slot, keeps the job's memory until the end of this. If it
- * had no claim, it may have been on its way into a job that is over, whose memory is another's: only `active` knows. */
+ * had no claim, it may have been on its way into a job that is over, whose memory is another's: only `active` knows,
+ * and which job that is, is to be read after it. */
 static void leave_job(struct recovery *recovery, const struct death *death)
 {
     struct pool_shared *pool = recovery->pool;
@@ -359,15 +361,16 @@ static void leave_job(struct recovery *recovery, const struct death *death)
     uint32_t in_job = atomic_load_explicit(&slot->job, memory_order_relaxed);
     if (!in_job)
         return;
-    struct job *job = pool->jobs[in_job - 1];
     bool has_claim = atomic_load_explicit(&slot->claim, memory_order_relaxed) != 0;
+    bool is_in = has_claim || job_is_active(pool, in_job - 1);
+    struct job *job = is_in ? pool->jobs[in_job - 1] : NULL;
     if (has_claim) {
         settle(recovery, job, death);
         publish_supervised(recovery);
     }
     atomic_store_explicit(&slot->claim, 0, memory_order_relaxed);
     work_off_lists(recovery);
-    if (has_claim || job_is_active(pool, in_job - 1)) {
+    if (is_in) {
         if (job_has_waiting(job))
             board_open(pool, job);
         board_announce_if_done(pool, job);
@@ -387,6 +390,7 @@ void recovery_worker_ended(struct recovery *recovery, unsigned index, const stru
     atomic_fetch_or(&slot->stop, STOP_ENDED);
     atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
     atomic_store_explicit(&slot->pid, 0, memory_order_relaxed);
+    worker_slot_rest(slot, os_now());
     atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
     atomic_fetch_and(&pool->asleep[index / 64], ~(UINT64_C(1) << index % 64));
     board_relieve(pool, index);

@@ -236,14 +236,15 @@ struct worker_slot {
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t pid; /* 0: no worker. Written by the supervisor */
     _Atomic uint32_t retire;                        /* written by the supervisor: to end between items */
     /* The rest is written by the worker; after its death by the supervisor. */
-    _Atomic uint32_t ready;     /* it has been initialised */
-    _Atomic uint32_t ending;    /* enum worker_ending: it ends of its own will */
-    _Atomic uint32_t job;       /* 1 + index of the job that it is in, or 0 */
-    _Atomic uint32_t running;   /* the item whose task was called, or NOT_RUNNING */
-    _Atomic uint64_t claim;     /* of items of that job */
-    _Atomic uint64_t stop;      /* see above: of watched items */
-    _Atomic int64_t started;    /* when the task of the watched item was called */
-    _Atomic int64_t idle_since; /* 0: at work */
+    _Atomic uint32_t ready;        /* it has been initialised */
+    _Atomic uint32_t ending;       /* enum worker_ending: it ends of its own will */
+    _Atomic uint32_t job;          /* 1 + index of the job that it is in, or 0 */
+    _Atomic uint32_t running;      /* the item whose task was called, or NOT_RUNNING */
+    _Atomic uint64_t claim;        /* of items of that job */
+    _Atomic uint64_t stop;         /* see above: of watched items */
+    _Atomic int64_t started;       /* when the task of the watched item was called */
+    _Atomic int64_t idle_since;    /* 0: at work */
+    _Atomic int64_t working_since; /* 0: idle, or not ready; not in `busy` yet */
 
     /* Statistics, wrong at most by what a worker was at when it was killed. */
     _Alignas(64) _Atomic uint64_t items, unsuccessful;

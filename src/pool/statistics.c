@@ -21,13 +21,15 @@ static uint64_t count_of(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-/* A worker that is at work has not added what it is at. */
 static struct mproc_worker_statistics look_at(const struct worker_slot *slot, int64_t now)
 {
-    int64_t alive = time_of(&slot->alive_before), idle_since = time_of(&slot->idle_since), busy = time_of(&slot->busy);
+    int64_t alive = time_of(&slot->alive_before), idle_since = time_of(&slot->idle_since), busy = time_of(&slot->busy),
+            working_since = time_of(&slot->working_since);
     pid_t pid = (pid_t)atomic_load(&slot->pid);
     if (pid)
         alive += now - time_of(&slot->alive_since);
+    if (pid && working_since && now > working_since)
+        busy += now - working_since;
     struct mproc_worker_statistics statistics = {
         .pid = pid,
         .idle = pid && idle_since != 0,

@@ -183,7 +183,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
 
 static int make_job(struct work *work, struct pool *pool)
 {
-    struct layout layout;
+    struct layout layout = { .spread = 0 };
     int err = lay_out(work, pool, &layout);
     if (err)
         return err;
@@ -289,6 +289,14 @@ int work_acquire_pool(const struct work *work, mproc_pool **handle, struct pool 
 
 enum { LOOKS = 16 }; /* between looks at the clock */
 
+/* A pool that grows by itself, where there is work and nobody idle. */
+static void grow_if_busy(struct pool *pool)
+{
+    struct pool_shared *shared = pool->shared;
+    if (shared->options.adaptive && board_has_work(shared) && !board_has_idle(shared))
+        pool->backend->look(pool);
+}
+
 /* A caller that is awake wakes more workers the longer it takes: the first worker of a small job, which is done by
  * then, need not. */
 static bool look_for_a_while(const struct work *work, struct pool *pool)
@@ -314,6 +322,7 @@ static bool look_for_a_while(const struct work *work, struct pool *pool)
     if (helps) { /* from now on workers call each other */
         atomic_store(&job->caller_looks, 0);
         board_call_for(pool->shared, job);
+        grow_if_busy(pool);
     }
     return false;
 }

@@ -206,11 +206,44 @@ static void ask_for_more_workers(const struct worker *worker)
         board_call_supervisor(pool, INT64_MIN);
 }
 
+static bool take(struct worker *worker, struct job *job, uint32_t want, struct claim *claim)
+{
+    uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
+    unsigned workers = atomic_load_explicit(&worker->pool->wanted, memory_order_relaxed);
+    return job_claim(job, worker->slot, worker->index, workers, most, claim);
+}
+
+static void run_claim(struct worker *worker, struct job *job, const struct claim *claim)
+{
+    struct worker_slot *slot = worker->slot;
+    run_items(worker, job, claim);
+    flush_output(worker);
+    atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&slot->claim, 0, memory_order_release);
+    worker->items_left -= claim->count;
+    if (worker->items_left == 0)
+        set_ending(worker, WORKER_TO_BE_REPLACED);
+}
+
+static void leave(struct worker *worker, struct job *job, uint32_t want, bool left)
+{
+    struct pool_shared *pool = worker->pool;
+    worker->last_job = job;
+    worker->last_submitted = job->submitted;
+    worker->last_want = want;
+    if (!left || job_is_cancelled(job) || !job_has_waiting(job)) {
+        board_close(pool, job);
+    } else { /* it may have been handed over: who has just looked in vain, and is not asleep yet, looks again */
+        board_open(pool, job);
+        board_call(pool);
+    }
+    board_announce_if_done(pool, job);
+}
+
 /* Works on a job until there is nothing left to take, or others are to have their turn. Returns whether there was
  * anything. */
 static bool work_on(struct worker *worker, struct job *job)
 {
-    struct worker_slot *slot = worker->slot;
     struct pool_shared *pool = worker->pool;
     struct claim claim;
     uint32_t want = first_want(worker, job);
@@ -218,11 +251,9 @@ static bool work_on(struct worker *worker, struct job *job)
     int64_t turn_over = 0, start = 0;
     /* A caller that is awake calls others if this takes longer than a call does. */
     unsigned first_call = atomic_load_explicit(&job->caller_looks, memory_order_relaxed) ? 1 : 0;
-    for (unsigned claims = 0; !is_to_end(worker); claims++) {
-        uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
-        if (job_is_cancelled(job) ||
-            !(left = job_claim(job, slot, worker->index, atomic_load_explicit(&pool->wanted, memory_order_relaxed),
-                               most, &claim)))
+    for (unsigned claims = 0; !is_to_end(worker) && !job_is_cancelled(job); claims++) {
+        left = take(worker, job, want, &claim);
+        if (!left)
             break;
         any = true;
         bool measured = !job->chunk || claims % MEASURED_CLAIMS == 0;
@@ -234,13 +265,7 @@ static bool work_on(struct worker *worker, struct job *job)
             board_call_for(pool, job);
             ask_for_more_workers(worker);
         }
-        run_items(worker, job, &claim);
-        flush_output(worker);
-        atomic_store_explicit(&slot->running, NOT_RUNNING, memory_order_relaxed);
-        atomic_store_explicit(&slot->claim, 0, memory_order_release);
-        worker->items_left -= claim.count;
-        if (worker->items_left == 0)
-            set_ending(worker, WORKER_TO_BE_REPLACED);
+        run_claim(worker, job, &claim);
         if (!measured) {
             start = 0;
             continue;
@@ -253,17 +278,7 @@ static bool work_on(struct worker *worker, struct job *job)
         if (now > turn_over || board_has_work_above(pool, job->level))
             break;
     }
-    worker->last_job = job;
-    worker->last_submitted = job->submitted;
-    worker->last_want = want;
-    if (!left || job_is_cancelled(job) || !job_has_waiting(job)) {
-        board_close(pool, job);
-    } else { /* it may have been handed over */
-        board_open(pool, job);
-        if (is_to_end(worker))
-            board_call(pool);
-    }
-    board_announce_if_done(pool, job);
+    leave(worker, job, want, left);
     return any;
 }
 
@@ -429,18 +444,17 @@ static void sleep_until_called(struct worker *worker, uint32_t seen)
         retire_if_not_needed(worker);
 }
 
-static void idle(struct worker *worker, uint32_t seen, int64_t *working_since)
+static void idle(struct worker *worker, uint32_t seen)
 {
     int64_t now = os_now();
     struct worker_slot *slot = worker->slot;
-    atomic_store_explicit(&slot->busy, atomic_load_explicit(&slot->busy, memory_order_relaxed) + now - *working_since,
-                          memory_order_relaxed);
+    worker_slot_rest(slot, now);
     atomic_store_explicit(&slot->idle_since, now, memory_order_relaxed);
     int job;
     if (!spin(worker, seen, &job))
         sleep_until_called(worker, seen);
     atomic_store_explicit(&slot->idle_since, 0, memory_order_relaxed);
-    *working_since = os_now();
+    atomic_store_explicit(&slot->working_since, os_now(), memory_order_relaxed);
     if (job >= 0)
         do_what_was_handed(worker, (uint32_t)job, seen);
 }
@@ -475,11 +489,11 @@ static void finalise(struct worker *worker)
 
 static void work(struct worker *worker)
 {
-    int64_t working_since = os_now();
+    atomic_store_explicit(&worker->slot->working_since, os_now(), memory_order_relaxed);
     while (!is_to_end(worker)) {
         uint32_t seen = atomic_load_explicit(&worker->pool->wake, memory_order_seq_cst);
         if (!look_for_work(worker) && !is_to_end(worker))
-            idle(worker, seen, &working_since);
+            idle(worker, seen);
     }
 }
 
@@ -504,6 +518,9 @@ int worker_run(struct pool_shared *pool, unsigned index)
         worker.runner.context.is_stopped = runner_is_stopped;
         atomic_store(&worker.slot->ready, 1);
         work(&worker);
+        if (board_has_work(pool)) /* others may have counted on this one to look */
+            board_call(pool);
+        worker_slot_rest(worker.slot, os_now());
         set_ending(&worker, WORKER_TO_BE_REPLACED);
         finalise(&worker);
     }
@@ -519,6 +536,14 @@ void worker_slot_format(struct worker_slot *slot)
     memset(slot, 0, sizeof *slot);
     atomic_store(&slot->stop, STOP_ENDED);
     atomic_store(&slot->running, NOT_RUNNING);
+}
+
+void worker_slot_rest(struct worker_slot *slot, int64_t now)
+{
+    int64_t since = atomic_load_explicit(&slot->working_since, memory_order_relaxed);
+    int64_t busy = atomic_load_explicit(&slot->busy, memory_order_relaxed);
+    atomic_store_explicit(&slot->busy, since ? busy + now - since : busy, memory_order_relaxed);
+    atomic_store_explicit(&slot->working_since, 0, memory_order_relaxed);
 }
 
 void worker_slot_begin(struct worker_slot *slot, uint32_t pid)

@@ -17,6 +17,9 @@ void worker_slot_format(struct worker_slot *slot);
 /* Before a worker is started in a slot. */
 void worker_slot_begin(struct worker_slot *slot, uint32_t pid);
 
+/* Counts the time that a worker was at work, which it is not any more. By itself, or after its death. */
+void worker_slot_rest(struct worker_slot *slot, int64_t now);
+
 /* Says where the slots end that were ever used. */
 void worker_slots_raise(struct pool_shared *pool, unsigned count);
 

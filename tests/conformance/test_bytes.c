@@ -314,6 +314,35 @@ static void wrong_use_in_a_task_is_refused(void **state)
 
 /* ---- tasks that do not succeed; what they allocated would be found by the harness */
 
+static char somewhere[8];
+
+static int point_elsewhere(const int *unused, struct mproc_bytes *out)
+{
+    (void)unused;
+    *out = (struct mproc_bytes) { somewhere, sizeof somewhere };
+    return 0;
+}
+MPROC_TASK(point_elsewhere, int, struct mproc_bytes);
+
+static void a_result_that_was_not_allocated_fails(void **state)
+{
+    (void)state;
+    int in = 0;
+    struct mproc_bytes out = { NULL, 0 };
+    struct mproc_error error;
+    struct mproc_outcome outcome;
+    mproc_pool *pool = open_pool(1);
+    for (int watched = 0; watched < 2; watched++) {
+        assert_int_equal(
+            mproc_apply(pool, point_elsewhere, &in, &out, .error = &error, .outcomes = watched ? &outcome : NULL), 1);
+        assert_int_equal(error.outcome.kind, MPROC_FAILED);
+        assert_int_equal(error.outcome.code, MPROC_E_NOT_ALLOCATED);
+        assert_non_null(strstr(error.message, "mproc_bytes_allocate"));
+        assert_null(out.data);
+    }
+    assert_int_equal(mproc_pool_close(pool), 0);
+}
+
 static void a_failing_task_leaves_nothing(void **state)
 {
     (void)state;
@@ -490,6 +519,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_a_result_had_before_is_freed),
     cmocka_unit_test(only_results_are_freed),
     cmocka_unit_test(wrong_use_in_a_task_is_refused),
+    cmocka_unit_test(a_result_that_was_not_allocated_fails),
     cmocka_unit_test(a_failing_task_leaves_nothing),
     cmocka_unit_test(a_task_that_is_tried_again_leaves_only_its_last_result),
     cmocka_unit_test(a_worker_that_is_killed_leaves_nothing),

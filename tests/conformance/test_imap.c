@@ -432,7 +432,26 @@ static void wrong_use_is_refused(void **state)
     assert_ptr_equal(results, state);
 }
 
+static void an_item_that_fails_is_no_error_of_the_iteration(void **state)
+{
+    (void)state;
+    int in[4] = { 0, 2, 3, 4 }, out = 0, failed = 0;
+    struct mproc_error error = { .code = 77 };
+    mproc_imap *results = NULL;
+    mproc_pool *pool = open_pool(1);
+    assert_int_equal(mproc_imap(&results, pool, fail_if_odd, in, &out, 4, .error = &error), 0);
+    while (mproc_imap_next(results, &item, MPROC_FOREVER) == 1)
+        failed += item.outcome.kind == MPROC_FAILED;
+    assert_int_equal(failed, 1);
+    assert_int_equal(error.code, 77);
+    assert_int_equal(mproc_imap_free(results), 0);
+    assert_int_equal(mproc_imap(&results, pool, fail_if_odd, in, &out, MPROC_UNTIL_END, .error = &error), -EINVAL);
+    assert_non_null(strstr(error.message, ".next"));
+    assert_int_equal(mproc_pool_close(pool), 0);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_item_that_fails_is_no_error_of_the_iteration),
     cmocka_unit_test(results_come_in_the_order_of_the_items),
     cmocka_unit_test(results_come_as_they_come_if_that_is_wished),
     cmocka_unit_test(items_come_from_an_array_too),

@@ -222,15 +222,15 @@ static void a_worker_is_replaced_after_its_items(void **state)
              .finalizer = MPROC_FINALIZER(clean_up, &config, struct state));
     assert_int_equal(mproc_map(pool, use_state, in, uses, N, .chunk = 7), 0);
     for (int i = 0; i < N; i++)
-        assert_true(IS_SERIAL || uses[i].items <= EACH);
+        assert_true(uses[i].items <= EACH);
     for (int i = 0; i < 12; i++) {
         assert_int_equal(mproc_apply(pool, use_state, &in[i], &uses[i]), 0);
-        assert_true(IS_SERIAL || uses[i].items <= EACH);
+        assert_true(uses[i].items <= EACH);
     }
     assert_int_equal(mproc_pool_close(pool), 0);
     assert_int_equal(board->signals, N + 12);
     assert_int_equal(board->ended, board->started);
-    assert_true(IS_SERIAL || board->started >= (N + 12) / EACH);
+    assert_true(board->started >= (N + 12) / EACH);
     assert_int_equal(mproc_free(board), 0);
 }
 
@@ -241,6 +241,70 @@ static struct mproc_pool_statistics statistics_of(mproc_pool *pool)
     struct mproc_pool_statistics statistics = { .size = sizeof statistics };
     assert_int_equal(mproc_pool_statistics(pool, &statistics), 0);
     return statistics;
+}
+
+/* Also of an item that has not ended, and of a worker that has. */
+static void the_time_that_workers_work_counts(void **state)
+{
+    (void)state;
+    if (IS_SERIAL)
+        harness_skip("there are no statistics");
+    int pause = 100, result;
+    mproc_pool *pool = OPEN(.workers = 1, .items_per_worker = 1);
+    mproc_future *future = NULL;
+    assert_int_equal(mproc_apply(pool, wait_ms, &pause, &result), 0);
+    while (statistics_of(pool).busy < MPROC_MS(100))
+        harness_sleep_ms(1);
+    pause = 300;
+    assert_int_equal(mproc_submit(&future, pool, wait_ms, &pause, &result), 0);
+    while (!mproc_future_is_ready(future) && statistics_of(pool).busy < MPROC_MS(200))
+        harness_sleep_ms(1);
+    assert_true(statistics_of(pool).busy >= MPROC_MS(200));
+    assert_int_equal(mproc_future_wait(future, MPROC_FOREVER), 0);
+    assert_int_equal(mproc_future_free(future), 0);
+    assert_int_equal(mproc_pool_close(pool), 0);
+}
+
+/* Each waits for all. */
+static int meet(const struct config *config, int *result)
+{
+    config->board->ready++;
+    while (config->board->ready < config->number)
+        harness_sleep_ms(1);
+    *result = 1;
+    return 0;
+}
+MPROC_TASK(meet);
+
+static void a_pool_grows_for_a_map_whose_items_do_not_end_before(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    if (IS_SERIAL)
+        harness_skip("there is one worker");
+    for (int round = 0; round < 5; round++) {
+        struct board *board = board_make();
+        struct config configs[N];
+        int results[N];
+        for (int i = 0; i < N; i++)
+            configs[i] = (struct config) { board, WELL, N };
+        mproc_pool *pool = OPEN(.workers = N, .workers_least = 1);
+        harness_sleep_ms(round); /* so that the worker spins, or sleeps */
+        assert_int_equal(mproc_map(pool, meet, configs, results, N), 0);
+        assert_int_equal(mproc_pool_close(pool), 0);
+        assert_int_equal(mproc_free(board), 0);
+    }
+}
+
+static void calls_that_are_over_do_not_count_against_the_backlog(void **state)
+{
+    (void)state;
+    int in = 3;
+    int64_t out;
+    mproc_pool *pool = OPEN(.workers = 2, .backlog = 1);
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(mproc_apply(pool, square, &in, &out, .no_wait = true), 0);
+    assert_int_equal(mproc_pool_close(pool), 0);
 }
 
 static void wait_workers(mproc_pool *pool, int count)
@@ -488,6 +552,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(initializers_that_crash_break_the_pool),
     cmocka_unit_test(an_initializer_that_fails_now_and_then_is_run_again),
     cmocka_unit_test(a_worker_is_replaced_after_its_items),
+    cmocka_unit_test(the_time_that_workers_work_counts),
+    cmocka_unit_test(a_pool_grows_for_a_map_whose_items_do_not_end_before),
+    cmocka_unit_test(calls_that_are_over_do_not_count_against_the_backlog),
     cmocka_unit_test(a_pool_grows_while_it_works),
     cmocka_unit_test(a_pool_shrinks_while_it_works),
     cmocka_unit_test(a_pool_can_be_resized_again_and_again),

@@ -83,8 +83,9 @@ static int map_with_a_limit(mproc_pool *pool)
 {
     int in[ITEMS] = { 0, 1, 2 }, out[ITEMS] = { 0 }, kinds[KINDS] = { 0 };
     struct mproc_outcome outcomes[ITEMS];
-    int result = mproc_map(pool, add_one, in, out, ITEMS, .chunk = 1, .outcomes = outcomes, .timeout = MPROC_MS(60),
-                           .retries = 1, .retry_on = MPROC_RETRY_TIMED_OUT);
+    int result = mproc_map(pool, add_one, in, out, ITEMS, .chunk = 1, .outcomes = outcomes,
+                           .timeout = caller->crashes ? MPROC_SEC(5) : MPROC_MS(60), .retries = 1,
+                           .retry_on = MPROC_RETRY_TIMED_OUT);
     count_kinds(outcomes, out, kinds);
     CHECK(kinds[MPROC_OK] + kinds[MPROC_TIMED_OUT] + kinds[MPROC_CRASHED] == ITEMS);
     CHECK(kinds[MPROC_CRASHED] <= caller->crashes);
