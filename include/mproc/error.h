@@ -23,10 +23,9 @@
       "a size is not known: for mproc_map_with write MPROC_TASK(function, In, Out); for a process state "              \
       ".argument_size")                                                                                                \
     X(MPROC_E_THREADED_FORK, -4101,                                                                                    \
-      "the process has other threads, and forking it is unsafe: call mproc_init and open pools before starting "       \
-      "threads, "                                                                                                      \
-      "or use .backend = MPROC_THREADS, or .method = MPROC_FORKSERVER, or accept the risk with "                       \
-      ".fork_with_threads = true")                                                                                     \
+      "the process has other threads (a pool of MPROC_THREADS has some), and forking it is unsafe: call mproc_init "   \
+      "and open pools before starting threads, or use .backend = MPROC_THREADS, or .method = MPROC_FORKSERVER, or "    \
+      "accept the risk with .fork_with_threads = true")                                                                \
     X(MPROC_E_FORKED, -4102,                                                                                           \
       "the handle belongs to the process that opened the pool or started the process, not to its forked child: open "  \
       "one here, or start one")                                                                                        \

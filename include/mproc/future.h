@@ -60,8 +60,8 @@ MPROC_API int mproc_future_cancel(mproc_future *future);
  * Returns it, or -EMFILE, -ENFILE, -ENOMEM. Since 0.1. */
 MPROC_API int mproc_future_fd(mproc_future *future);
 
-/** Lets go of a future, and sets nothing but frees it. A call that has not ended goes on; its results are dropped, and
- * its callback, if it has one, is still called (with the arrays left alone). NULL does nothing.
+/** Frees a future; the variable that holds it is left as it is. A call that has not ended goes on; its results are
+ * dropped, and its callback, if it has one, is still called (with the arrays left alone). NULL does nothing.
  *
  * May be called in its callback. Returns 0, MPROC_E_CLOSED, MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_future_free(mproc_future *future);

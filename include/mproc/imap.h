@@ -23,7 +23,9 @@ typedef struct mproc_imap mproc_imap;
 /** For n, with .next. */
 #define MPROC_UNTIL_END SIZE_MAX
 
-enum { MPROC_IMAPS_MAX = 4096 }; /**< iterators that a process can have at a time */
+enum {
+    MPROC_IMAPS_MAX = 4096 /**< iterators that a process can have at a time */
+};
 
 /** What mproc_imap_next returned. */
 struct mproc_imap_item {
@@ -62,9 +64,10 @@ MPROC_API int mproc_imap_with(mproc_imap **results, mproc_pool *pool, const stru
  * - `item`: filled: which one it is, and how it has ended. The result is filled if that is MPROC_OK.
  * - `timeout`: nanoseconds; 0 polls, MPROC_FOREVER sets no limit.
  *
- * Returns 1; 0 when there are no more; the negative number that .next returned; -ETIMEDOUT, -EINTR: the iteration goes
- * on with the next call; -EINVAL, MPROC_E_CLOSED, MPROC_E_FORKED, and what ends a map, such as MPROC_E_TERMINATED and
- * MPROC_E_SUPERVISOR_DIED, of which .error has the detail. Since 0.1. */
+ * Returns 1; 0 when there are no more; the negative number that .next returned (which .error puts into words as one of
+ * this library's, so -errno is best); -ETIMEDOUT, -EINTR: the iteration goes on with the next call; -EINVAL,
+ * MPROC_E_CLOSED, MPROC_E_FORKED, and what ends a map, such as MPROC_E_TERMINATED and MPROC_E_SUPERVISOR_DIED, of which
+ * .error has the detail. Since 0.1. */
 MPROC_API int mproc_imap_next(mproc_imap *results, struct mproc_imap_item *item, int64_t timeout);
 
 /** Ends an iteration, also in its midst: what has not started is cancelled, what is running is stopped as by

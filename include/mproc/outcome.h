@@ -21,8 +21,12 @@ enum mproc_outcome_kind {
     MPROC_SKIPPED      /**< the job log lists it as done: it did not run again, and its result is left alone */
 };
 
-enum { MPROC_MESSAGE_SIZE = 104 }; /**< bytes, with the terminating NUL; a longer message is cut */
-enum { MPROC_LOCATION_SIZE = 40 }; /**< bytes, with the terminating NUL; a longer path loses its first folders */
+enum {
+    MPROC_MESSAGE_SIZE = 104 /**< bytes, with the terminating NUL; a longer message is cut */
+};
+enum {
+    MPROC_LOCATION_SIZE = 40 /**< bytes, with the terminating NUL; a longer path loses its first folders */
+};
 
 /** How one item ended. Fields that do not belong to the kind are 0. */
 struct mproc_outcome {
@@ -44,7 +48,9 @@ struct mproc_outcome {
     int64_t peak_memory; /**< with .usage: most bytes of memory that the worker's process ever had at a time */
 };
 
-enum { MPROC_ERROR_MESSAGE_SIZE = 360 }; /**< bytes, with the terminating NUL */
+enum {
+    MPROC_ERROR_MESSAGE_SIZE = 360 /**< bytes, with the terminating NUL */
+};
 
 /** Detail on a call that did not wholly succeed. The caller owns it; a call that is given one fills it entirely when it
  * returns something other than 0, and leaves it alone when it returns 0. */

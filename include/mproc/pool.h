@@ -89,8 +89,9 @@ struct mproc_pool_open_arguments {
     const char *name;     /**< shown by ps and top as the processes' and threads' name; copied; default "mproc" */
     bool fork_with_threads; /**< fork although the process has other threads. Their locks stay as they are at that
                                instant in the workers, for ever: only for programs that know what that means */
-    struct mproc_worker_task initializer, finalizer; /**< see MPROC_INITIALIZER */
-    size_t items_per_worker; /**< a worker that has run so many items is replaced; default: never */
+    struct mproc_worker_task initializer; /**< called in each new worker: see MPROC_INITIALIZER */
+    struct mproc_worker_task finalizer;   /**< called in each worker before it ends: see MPROC_FINALIZER */
+    size_t items_per_worker;              /**< a worker that has run so many items is replaced; default: never */
     size_t memory_limit; /**< bytes of a worker's own memory (not the shared heap). A worker above it is replaced when
                             it is between items; default: none. Processes only */
     size_t memory_kill;  /**< bytes above which it is killed in the midst of an item, which ends as
@@ -111,10 +112,10 @@ struct mproc_pool_open_arguments {
 
 /** When an item is started again, up to .retries times. Values can be combined with |. */
 enum mproc_retry {
-    MPROC_RETRY_CRASHED = 1,   /**< its worker crashed, or was lost; the default */
-    MPROC_RETRY_FAILED = 2,    /**< the task returned something other than 0 */
-    MPROC_RETRY_TIMED_OUT = 4, /**< it ran longer than .timeout */
-    MPROC_RETRY_OVER_MEMORY = 8
+    MPROC_RETRY_CRASHED = 1,    /**< its worker crashed, or was lost; the default */
+    MPROC_RETRY_FAILED = 2,     /**< the task returned something other than 0 */
+    MPROC_RETRY_TIMED_OUT = 4,  /**< it ran longer than .timeout */
+    MPROC_RETRY_OVER_MEMORY = 8 /**< after its worker was killed for its memory */
 };
 
 /** Called once when all items of a call have ended, with the results delivered. See mproc_map_async. */
@@ -148,15 +149,15 @@ struct mproc_map_arguments {
     bool no_wait;      /**< return -EAGAIN instead of waiting while the backlog is full */
     struct mproc_outcome *outcomes;    /**< n outcomes, filled unless the arguments were wrong; may be NULL */
     mproc_progress_function *progress; /**< called while results are waited for; see mproc/progress.h */
-    void *progress_context;
+    void *progress_context;            /**< what .progress gets as it is */
     const char *joblog; /**< path of a job log, to which a line is added for each item that has ended, in the format of
                            GNU parallel's --joblog */
     bool resume;        /**< do not run the items that .joblog lists as done: they are MPROC_SKIPPED */
     mproc_done_function *on_done; /**< asynchronous calls: see mproc_map_async */
-    void *on_done_context;
-    mproc_next_function *next; /**< mproc_imap: where items come from, instead of an array */
-    void *next_context;
-    bool unordered;            /**< mproc_imap: results as they come */
+    void *on_done_context;        /**< what .on_done gets as it is */
+    mproc_next_function *next;    /**< mproc_imap: where items come from, instead of an array */
+    void *next_context;           /**< what .next gets as it is */
+    bool unordered;               /**< mproc_imap: results as they come */
     size_t window;             /**< mproc_imap: most items that are on their way; default: as many as keep the workers
                                   busy */
     struct mproc_error *error; /**< filled when the call returns anything but 0 (asynchronous calls: when that is
@@ -213,20 +214,23 @@ MPROC_API int mproc_pool_open_with(const struct mproc_pool_open_arguments *argum
  *
  * - `timeout`: nanoseconds; 0 polls, MPROC_FOREVER sets no limit.
  *
- * Returns 0, or -ETIMEDOUT, -EINTR, -EDEADLK in a task of the pool, MPROC_E_CLOSED, MPROC_E_FORKED. If the pool breaks,
- * everything ends, and it returns 0. Since 0.1. */
+ * - `pool`: not NULL: nobody knows what the program's other parts have submitted to the default pool.
+ *
+ * Returns 0, or -EINVAL for NULL, -ETIMEDOUT, -EINTR, -EDEADLK in a task of the pool, MPROC_E_CLOSED, MPROC_E_FORKED.
+ * If the pool breaks, everything ends, and it returns 0. Since 0.1. */
 MPROC_API int mproc_pool_join(mproc_pool *pool, int64_t timeout);
 
 /** Delivers what has ended of the calls with a callback, and calls those, and of the calls that nobody has a handle of.
  * For event loops: see mproc_pool_fd.
  *
- * Does not block (but for the callbacks). Returns how many callbacks were called; MPROC_E_CLOSED, MPROC_E_FORKED.
- * Since 0.1. */
+ * Does not block (but for the callbacks). Returns how many callbacks were called; -EINVAL for NULL; MPROC_E_CLOSED,
+ * MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_pool_dispatch(mproc_pool *pool);
 
 /** A descriptor that polls readable (POLLIN) when a call with a callback may have ended: then call mproc_pool_dispatch,
  * which makes it unreadable again. It may be readable ten times a second without that, so that nothing is missed. It is
- * the pool's: do not close it. Returns it, or -EMFILE, -ENFILE, -ENOMEM, MPROC_E_CLOSED, MPROC_E_FORKED. Since 0.1. */
+ * the pool's: do not close it. Returns it, or -EINVAL for NULL, -EMFILE, -ENFILE, -ENOMEM, MPROC_E_CLOSED,
+ * MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_pool_fd(mproc_pool *pool);
 
 /** Closes a pool: waits until all calls on it have ended, as mproc_pool_join, then ends its workers and frees it.

@@ -35,9 +35,11 @@
 typedef struct mproc_process mproc_process;
 struct mproc_queue; /* mproc/queue.h */
 
-enum { MPROC_PROCESSES_MAX = 8192 }; /**< handles that a process can have open at a time */
-enum { MPROC_KEEP_FDS_MAX = 200 };   /**< descriptors that a process can be given */
-enum { MPROC_NAME_SIZE = 64 };       /**< bytes of a process's name, with the terminating NUL; a longer one is cut */
+enum {
+    MPROC_PROCESSES_MAX = 8192 /**< handles that a process can have open at a time */
+};
+enum { MPROC_KEEP_FDS_MAX = 200 }; /**< descriptors that a process can be given */
+enum { MPROC_NAME_SIZE = 64 };     /**< bytes of a process's name, with the terminating NUL; a longer one is cut */
 
 /** How a process comes to be. The manual has a table of what each kind inherits. */
 enum mproc_start_method {

@@ -24,7 +24,9 @@
 
 typedef struct mproc_shared_memory mproc_shared_memory;
 
-enum { MPROC_SHARED_MEMORY_MAX = 4096 }; /**< handles that a process can have open at a time */
+enum {
+    MPROC_SHARED_MEMORY_MAX = 4096 /**< handles that a process can have open at a time */
+};
 
 MPROC_BEGIN_DECLARATIONS
 

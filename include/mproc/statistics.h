@@ -19,9 +19,13 @@ struct mproc_pool_statistics {
     int64_t busy;             /**< nanoseconds that all its workers together have worked */
     int64_t idle_time;        /**< nanoseconds that they were idle */
     int64_t latency_p50; /**< nanoseconds from the call to the end of an item: half of the items took at most that */
-    int64_t latency_p90, latency_p99, latency_max;
-    int64_t run_p50; /**< nanoseconds that an item ran; of items that were taken several at a time, their mean */
-    int64_t run_p90, run_p99, run_max;
+    int64_t latency_p90; /**< nine in ten of them */
+    int64_t latency_p99; /**< 99 in 100 */
+    int64_t latency_max; /**< all of them */
+    int64_t run_p50;     /**< nanoseconds that an item ran; of items that were taken several at a time, their mean */
+    int64_t run_p90;     /**< as latency_p90 */
+    int64_t run_p99;     /**< as latency_p99 */
+    int64_t run_max;     /**< with all attempts of the item */
 };
 
 /** Of one worker. */
@@ -37,8 +41,9 @@ struct mproc_worker_statistics {
 
 MPROC_BEGIN_DECLARATIONS
 
-/** Fills the statistics of a pool. Quantiles are right within an eighth. With a fixed chunk, one claim of 32 is
- * measured. Figures may be a moment old. Does not block; may be called from any thread, not in a signal handler.
+/** Fills the statistics of a pool. Quantiles are right within an eighth; with .chunk, workers measure every 32nd take
+ * only, and items whose worker was killed are in none. Figures may be a moment old. Does not block; may be called from
+ * any thread, not in a signal handler.
  *
  * Returns 0, -EINVAL, MPROC_E_STRUCT_SIZE, -ENOTSUP with MPROC_SERIAL, MPROC_E_CLOSED, MPROC_E_FORKED. Since 0.1. */
 MPROC_API int mproc_pool_statistics(mproc_pool *pool, struct mproc_pool_statistics *statistics);
