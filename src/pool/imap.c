@@ -407,9 +407,10 @@ static int check(const struct mproc_map_arguments *arguments, struct work *work)
         call.n = 1;
         call.input = call.input && call.input_is_bytes ? &none : call.input;
     }
-    if (n == MPROC_UNTIL_END && !call.next)
-        return report(call.error, -EINVAL, "mproc_imap of '%s': MPROC_UNTIL_END takes .next",
-                      call.name ? call.name : "?");
+    if (n == MPROC_UNTIL_END && !call.next) {
+        report(call.error, -EINVAL, "mproc_imap of '%s': MPROC_UNTIL_END takes .next", call.name ? call.name : "?");
+        return -EINVAL;
+    }
     int err = work_check(work, "mproc_imap", call.next ? &call : arguments);
     if (err)
         return err;

@@ -107,6 +107,13 @@ static void free_retired(struct pool *pool)
         }
 }
 
+/* Places are formatted when they are first used: there are many. */
+static void format_up_to(struct pool *pool, unsigned index)
+{
+    while (pool->places_formatted <= index)
+        pool->shared->jobs[pool->places_formatted++] = NULL;
+}
+
 static int take_free(struct pool *pool)
 {
     for (unsigned i = 0; i <= JOB_WORDS; i++) {
@@ -120,6 +127,7 @@ static int take_free(struct pool *pool)
         pool->taken[word] |= bit_of(index);
         pool->taken_count++;
         pool->next_place = (index + 1) % POOL_JOBS;
+        format_up_to(pool, index);
         return (int)index;
     }
     return -EAGAIN;

@@ -35,7 +35,7 @@ struct pool {
     pthread_mutex_t lock;
     /* Places of `shared`'s jobs. One that is left is retired as long as a worker may still be in it. */
     uint64_t taken[JOB_WORDS], retired[JOB_WORDS];
-    unsigned taken_count, retired_count;
+    unsigned taken_count, retired_count, places_formatted;
     unsigned next_place; /* to look from: places are given in turn, so that calls are worked on in order */
 
     struct future *first_future, *last_future; /* that were not delivered, in order */
