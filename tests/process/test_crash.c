@@ -432,54 +432,6 @@ static void a_pool_whose_supervisor_was_killed_can_be_closed_at_once(void **stat
     }
 }
 
-static void the_default_pool_opens_again_after_its_supervisor_was_killed(void **state)
-{
-    (void)state;
-    harness_uses_default_pool();
-    uint32_t in[2] = { 1, 2 }, out[2];
-    for (int round = 0; round < 3; round++) {
-        assert_int_equal(mproc_map(NULL, identity, in, out, 2), 0);
-        int supervisor = supervisor_pid();
-        kill(supervisor, SIGKILL);
-        assert_true(harness_wait_gone(supervisor, HARNESS_PATIENCE));
-    }
-    assert_int_equal(mproc_map(NULL, identity, in, out, 2), 0);
-}
-
-static int nap(const uint32_t *milliseconds, uint32_t *result)
-{
-    harness_sleep_ms((int)*milliseconds);
-    *result = *milliseconds;
-    return 0;
-}
-MPROC_TASK(nap);
-
-static void kill_and_use(const struct mproc_progress *progress, void *context)
-{
-    uint32_t in[2] = { 1, 2 }, out[2];
-    int *result = context, supervisor = supervisor_pid();
-    if (*result != 77)
-        return;
-    (void)progress;
-    kill(supervisor, SIGKILL);
-    assert_true(harness_wait_gone(supervisor, HARNESS_PATIENCE));
-    *result = mproc_map(NULL, identity, in, out, 2);
-}
-
-static void the_default_pool_opens_again_in_a_callback_of_a_call_on_it(void **state)
-{
-    (void)state;
-    harness_uses_default_pool();
-    int result = 77;
-    uint32_t in[1] = { 100000 }, out[1];
-    assert_int_equal(mproc_map(NULL, nap, in, out, 1, .progress = kill_and_use, .progress_context = &result),
-                     MPROC_E_SUPERVISOR_DIED);
-    assert_int_equal(result, 0);
-    in[0] = 1;
-    assert_int_equal(mproc_map(NULL, nap, in, out, 1), 0); /* which closes the broken one */
-    assert_int_equal(harness_children(getpid(), (int[4]) { 0 }, 4), 1);
-}
-
 static void a_stopped_supervisor_or_worker_does_not_hold_up_terminate(void **state)
 {
     (void)state;
@@ -602,8 +554,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_worker_that_changed_its_group_still_ends_with_its_supervisor),
     cmocka_unit_test(a_task_that_kills_the_supervisor_ends_the_map),
     cmocka_unit_test(a_pool_whose_supervisor_was_killed_can_be_closed_at_once),
-    cmocka_unit_test(the_default_pool_opens_again_after_its_supervisor_was_killed),
-    cmocka_unit_test(the_default_pool_opens_again_in_a_callback_of_a_call_on_it),
     cmocka_unit_test(a_stopped_supervisor_or_worker_does_not_hold_up_terminate),
     cmocka_unit_test(all_ends_when_the_caller_is_killed),
     cmocka_unit_test(all_ends_when_caller_and_supervisor_are_killed),
