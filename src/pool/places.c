@@ -83,6 +83,7 @@ static void retire(struct pool *pool, unsigned index)
     pool->retired_count++;
 }
 
+/* Under the lock. */
 static void free_place(struct pool *pool, unsigned index)
 {
     struct job *job = pool->shared->jobs[index];

@@ -42,7 +42,7 @@ static bool place(size_t *end, size_t *offset, size_t size)
     return !__builtin_add_overflow(*offset, size, end);
 }
 
-/* Bytes of a copy, so that the next one is aligned as malloc's blocks are. */
+/* Bytes, so that what comes behind them is aligned as malloc's blocks are. */
 static size_t align(size_t size)
 {
     return (size + 15) & ~(size_t)15;
@@ -73,7 +73,7 @@ static unsigned spread_over(const struct work *work, const struct pool *pool)
 
 static size_t place_small(size_t *end, size_t size)
 {
-    size_t offset = (*end + 15) / 16 * 16;
+    size_t offset = align(*end);
     *end = offset + size;
     return offset;
 }
