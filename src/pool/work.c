@@ -347,7 +347,7 @@ static int sleep_once(const struct work *work, struct pool *pool, int64_t deadli
 
 int work_wait(struct work *work, struct pool *pool, int64_t deadline, bool ticks)
 {
-    ticks = ticks && (work->call.progress || work->joblog);
+    ticks = ticks && (work->call.progress || work->call.joblog);
     if (work->in_line || !work->on_board || (deadline != 0 && look_for_a_while(work, pool)))
         return 0;
     while (!work_is_over(work)) {
