@@ -20,7 +20,8 @@ void pool_format_shared(struct pool_shared *shared, const struct mproc_pool_open
     memset(shared, 0, offsetof(struct pool_shared, jobs));
     options_write(&shared->options, arguments, (char *)&shared->slots[MPROC_WORKERS_MAX]);
     shared->depth = worker_depth + 1;
-    shared->spin = os_cpu_count_of_late() > 1 ? POOL_SPIN : 0;
+    shared->cpus = (unsigned)os_cpu_count_of_late();
+    shared->spin = shared->cpus > 1 ? POOL_SPIN : 0;
     shared->opened = os_now();
     shared->next_look = INT64_MAX;
     atomic_store(&shared->most, (uint32_t)arguments->workers);

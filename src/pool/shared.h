@@ -282,6 +282,7 @@ struct pool_shared {
     struct pool *threads; /* threads: the pool; NULL otherwise */
     unsigned depth;       /* 1 and how many pools this one is within */
     int64_t opened;
+    unsigned cpus;
     int64_t spin; /* nanoseconds an idle worker looks for work before it sleeps; 0 on one CPU */
 
     /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS and

@@ -209,7 +209,10 @@ static void ask_for_more_workers(const struct worker *worker)
 static bool take(struct worker *worker, struct job *job, uint32_t want, struct claim *claim)
 {
     uint32_t most = want < worker->items_left ? want : (uint32_t)worker->items_left;
+    /* More than one item is taken only where items are short, and then no more workers run than there are CPUs. */
     unsigned workers = atomic_load_explicit(&worker->pool->wanted, memory_order_relaxed);
+    if (workers > worker->pool->cpus)
+        workers = worker->pool->cpus;
     return job_claim(job, worker->slot, worker->index, workers, most, claim);
 }
 
