@@ -44,7 +44,7 @@ enum bench_bound {
     BENCH_AT_LEAST_OF,   /* at least `factor` of the best of `others`; for rows of which more is better */
     BENCH_TIMES_LESS,    /* at least `factor` times less than the best of `others` */
     BENCH_AT_MOST,       /* the figure itself is at most `factor` */
-    BENCH_FLAT           /* of `who` and `others` the highest figure is at most `factor` times the lowest */
+    BENCH_FLAT           /* of the median ratios to `who` the highest is at most `factor` times the lowest */
 };
 
 struct bench_target {

@@ -12,41 +12,27 @@ static int find(const struct measured *measured, const char *name)
     return -1;
 }
 
-/* The figures of a round that the target names: the best and the worst of them. */
-struct range {
-    double best, worst;
-    int count;
-};
-
-static void include(struct range *range, double figure, bool more_is_better)
+/* The best of the figures of a round that the target names; 0 if there are none. */
+static double best_of(const struct measured *measured, const struct bench_target *target, int round)
 {
-    bool is_best = range->count == 0 || (figure > range->best) == more_is_better;
-    bool is_worst = range->count == 0 || (figure < range->worst) == more_is_better;
-    range->best = is_best ? figure : range->best;
-    range->worst = is_worst ? figure : range->worst;
-    range->count++;
-}
-
-static struct range others_of(const struct measured *measured, const struct bench_target *target, int round)
-{
-    struct range range = { 0 };
+    double best = 0;
     for (int i = 0; i < BENCH_OTHERS_MAX && target->others[i]; i++) {
         int other = find(measured, target->others[i]);
-        if (other >= 0)
-            include(&range, measured->figures[other][round], measured->row->more_is_better);
+        if (other < 0)
+            continue;
+        double figure = measured->figures[other][round];
+        if (best == 0 || (figure > best) == measured->row->more_is_better)
+            best = figure;
     }
-    return range;
+    return best;
 }
 
-static double ratio_of(const struct bench_target *target, double figure, struct range others, bool more_is_better)
+static double ratio_of(const struct bench_target *target, double figure, double best)
 {
     switch (target->bound) {
     case BENCH_AT_MOST_TIMES:
-    case BENCH_AT_LEAST_OF: return figure / others.best;
-    case BENCH_TIMES_LESS: return others.best / figure;
-    case BENCH_FLAT:
-        include(&others, figure, more_is_better);
-        return more_is_better ? others.best / others.worst : others.worst / others.best;
+    case BENCH_AT_LEAST_OF: return figure / best;
+    case BENCH_TIMES_LESS: return best / figure;
     default: return figure;
     }
 }
@@ -73,17 +59,41 @@ static void describe(const struct measured *measured, const struct bench_target 
         snprintf(text + strlen(text), size - strlen(text), "%s'%s'", i ? ", " : "", target->others[i]);
 }
 
+/* The largest of the contestants' median ratios to the first one by the smallest, which is 1 or less. */
+static struct verdict judge_flatness(const struct measured *measured, const struct bench_target *target,
+                                     struct verdict verdict)
+{
+    double ratios[BENCH_ROUNDS_MAX], most = 1, least = 1;
+    int first = find(measured, target->who);
+    for (int i = 0; i < BENCH_OTHERS_MAX && target->others[i]; i++) {
+        int other = find(measured, target->others[i]);
+        if (first < 0 || other < 0)
+            return verdict;
+        for (int round = 0; round < measured->rounds; round++)
+            ratios[round] = measured->figures[other][round] / measured->figures[first][round];
+        double ratio = median_of(ratios, measured->rounds);
+        most = ratio > most ? ratio : most;
+        least = ratio < least ? ratio : least;
+    }
+    verdict.is_known = true;
+    verdict.ratio = most / least;
+    verdict.is_reached = verdict.ratio <= target->factor;
+    return verdict;
+}
+
 struct verdict judge(const struct measured *measured, const struct bench_target *target)
 {
     struct verdict verdict = { 0 };
     double ratios[BENCH_ROUNDS_MAX];
     int who = find(measured, target->who);
     describe(measured, target, &verdict);
+    if (target->bound == BENCH_FLAT)
+        return judge_flatness(measured, target, verdict);
     for (int round = 0; round < measured->rounds; round++) {
-        struct range others = others_of(measured, target, round);
-        if (who < 0 || (others.count == 0 && target->bound != BENCH_AT_MOST))
+        double best = best_of(measured, target, round);
+        if (who < 0 || (best == 0 && target->bound != BENCH_AT_MOST))
             return verdict;
-        ratios[round] = ratio_of(target, measured->figures[who][round], others, measured->row->more_is_better);
+        ratios[round] = ratio_of(target, measured->figures[who][round], best);
     }
     verdict.is_known = true;
     verdict.ratio = median_of(ratios, measured->rounds);
