@@ -39,6 +39,9 @@ static double run_map(void *argument)
     const struct growth *growth = argument;
     size_t times = growth->n < SHORT_RUN ? SHORT_RUN / growth->n : 1;
     double took = 0;
+    /* What the contestant before it has given back to the system is not this one's to pay for. */
+    if (times > 1 && mproc_map(growth->pool, add_one, in, out, growth->n) != 0)
+        return -1;
     for (size_t time = 0; time < times; time++) {
         double start = bench_now();
         if (mproc_map(growth->pool, add_one, in, out, growth->n) != 0)
