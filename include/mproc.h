@@ -19,6 +19,7 @@
 #define MPROC_H
 
 #include <mproc/bytes.h>
+#include <mproc/cluster.h>
 #include <mproc/connection.h>
 #include <mproc/cpu.h>
 #include <mproc/error.h>

@@ -83,7 +83,22 @@
     X(MPROC_E_WORKERS_FAIL, -4126,                                                                                     \
       "too many workers in a row ended before they were ready: look at the pool's initializer, then close the pool "   \
       "and open a new one")                                                                                            \
-    X(MPROC_E_JOBLOG, -4127, "the job log is not one, or is of another task: name another file, or remove it")
+    X(MPROC_E_JOBLOG, -4127, "the job log is not one, or is of another task: name another file, or remove it")         \
+    X(MPROC_E_ENGINE_MISSING, -4128,                                                                                   \
+      "the library of the cluster's engine cannot be loaded: build mproc with the packages that it needs, or set "     \
+      "MPROC_ENGINE_PATH to its folder")                                                                               \
+    X(MPROC_E_SERVER_GONE, -4129,                                                                                      \
+      "the cluster's server could not be reached, or was full, for as long as .patience says: look at the server")     \
+    X(MPROC_E_SERVER_REFUSES, -4130,                                                                                   \
+      "the cluster's server, or its certificate, is refused, or refuses this client: look at user, password and "      \
+      "certificates")                                                                                                  \
+    X(MPROC_E_NO_MACHINES, -4131,                                                                                      \
+      "no machine that runs this build of the program has served the cluster for as long as .patience says: start "    \
+      "agents, prog --mproc-agent URL")                                                                                \
+    X(MPROC_E_WIRE, -4132,                                                                                             \
+      "what came over the wire cannot be understood: it is of another version of mproc, or not of mproc at all")       \
+    X(MPROC_E_HEAP_ADDRESS, -4133,                                                                                     \
+      "the input holds an address of the shared heap, which other machines do not see: pass the data itself")
 
 enum mproc_error_code {
 #define MPROC_ERROR_CODE_(name, value, text) name = (value),

@@ -14,6 +14,7 @@
 #define MPROC_POOL_H
 
 #include <mproc/bytes.h>
+#include <mproc/cluster.h>
 #include <mproc/export.h>
 #include <mproc/outcome.h>
 #include <mproc/process.h>
@@ -30,7 +31,8 @@ typedef struct mproc_future mproc_future;
 enum mproc_backend {
     MPROC_PROCESSES = 0, /**< processes: a crash costs one item */
     MPROC_THREADS,       /**< threads of this process: cheap to open, and a crash ends the program */
-    MPROC_SERIAL         /**< no workers: the calling thread runs one item after the other; for debugging */
+    MPROC_SERIAL,        /**< no workers: the calling thread runs one item after the other; for debugging */
+    MPROC_CLUSTER        /**< processes on other machines; what .cluster makes of the default */
 };
 
 enum {
@@ -105,8 +107,12 @@ struct mproc_pool_open_arguments {
     int64_t ask_grace;   /**< nanoseconds from asking an item that is to stop (mproc_stop_requested) to SIGTERM;
                             default 0.1 s */
     int64_t terminate_grace; /**< nanoseconds from SIGTERM to SIGKILL; default 1 s. MPROC_FOREVER: never */
-    const char *trace;       /**< path of a file that is written as calls end: each item, in the Trace Event format that
-                                Perfetto, Chrome and mproc-timeline read. Emptied when the pool opens */
+    const char *cluster;     /**< URL of what connects the machines whose workers are the pool's: redis://HOST/FARM,
+                                rediss://HOST/FARM (with TLS) or mpi:. See mproc/cluster.h. .workers then limits the workers
+                                on each machine; default: those that its agent has */
+    struct mproc_cluster_options cluster_options; /**< user, password, certificates, patience */
+    const char *trace; /**< path of a file that is written as calls end: each item, in the Trace Event format that
+                          Perfetto, Chrome and mproc-timeline read. Emptied when the pool opens */
     struct mproc_error *error; /**< filled when the call fails; may be NULL */
 };
 

@@ -31,12 +31,19 @@ struct backend {
     bool (*workers_gone)(struct pool *pool);
     /* The number of workers that are wanted may have changed, or an item is to be stopped. */
     void (*look)(struct pool *pool);
+    /* There is a job that was not there before. May be NULL: workers look at the board. */
+    void (*published)(struct pool *pool);
+    /* How many workers there are, and how many of them are idle. May be NULL: the slots say it. */
+    void (*count_workers)(const struct pool *pool, int *workers, int *idle);
+    /* Says in a sentence why the pool broke. May be NULL: the code says it. */
+    void (*explain)(const struct pool *pool, char *text, size_t size);
     /* Memory that the workers see. */
     void *(*allocate)(size_t size);
     void (*free)(void *block);
 };
 
 extern const struct backend backend_processes, backend_threads;
+extern const struct backend backend_cluster; /* src/cluster/backend.c */
 
 /* The default name. */
 #define POOL_NAME "mproc"

@@ -89,6 +89,11 @@ int work_report(const struct work *work, const struct pool *pool, int err)
     if (err == MPROC_E_NO_WORKERS && pool && pool->shared)
         return report(work->call.error, err, "%s of '%s' (%s)", work->what, name,
                       mproc_strerror(atomic_load(&pool->shared->reason)));
+    if (pool && pool->backend && pool->backend->explain && err == pool_reason(pool)) {
+        char text[MPROC_ERROR_MESSAGE_SIZE];
+        pool->backend->explain(pool, text, sizeof text);
+        return report_text(work->call.error, err, "%s of '%s': %s", work->what, name, text);
+    }
     return report(work->call.error, err, "%s of '%s'", work->what, name);
 }
 

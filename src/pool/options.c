@@ -24,6 +24,7 @@ int options_find_backend(enum mproc_backend name, const struct backend **backend
     case MPROC_PROCESSES: *backend = &backend_processes; return 0;
     case MPROC_THREADS: *backend = &backend_threads; return 0;
     case MPROC_SERIAL: *backend = NULL; return 0;
+    case MPROC_CLUSTER: *backend = &backend_cluster; return 0;
     }
     return -EINVAL;
 }
@@ -55,7 +56,7 @@ static int check_workers(struct mproc_pool_open_arguments *arguments)
     if (arguments->workers < 0 || arguments->workers > MPROC_WORKERS_MAX)
         return report(arguments->error, -EINVAL, "mproc_pool_open: %d workers, but 1 to %d are possible",
                       arguments->workers, MPROC_WORKERS_MAX);
-    if (!arguments->workers)
+    if (!arguments->workers && arguments->backend != MPROC_CLUSTER)
         arguments->workers = task_context_is_pools() ? 1 : os_cpu_count();
     if (arguments->workers > MPROC_WORKERS_MAX)
         arguments->workers = MPROC_WORKERS_MAX;
@@ -97,7 +98,15 @@ static int check_rest(struct mproc_pool_open_arguments *arguments)
         return refuse(arguments, ".memory_kill is less than .memory_limit");
     if (arguments->nice < 0 && !os_may_be_nicer(arguments->nice))
         return report(arguments->error, -EPERM, "mproc_pool_open: .nice is %d", arguments->nice);
-    if ((arguments->memory_limit || arguments->memory_kill) && arguments->backend != MPROC_PROCESSES)
+    if (arguments->backend == MPROC_CLUSTER && !arguments->cluster)
+        return refuse(arguments, ".backend = MPROC_CLUSTER takes .cluster, a URL");
+    if (arguments->cluster && arguments->backend != MPROC_CLUSTER)
+        return refuse(arguments, ".cluster is for processes on other machines: leave out .backend");
+    if (arguments->backend == MPROC_CLUSTER &&
+        (arguments->workers_least != arguments->workers || arguments->fork_with_threads))
+        return refuse(arguments, ".workers_least and .fork_with_threads are not for a cluster");
+    if ((arguments->memory_limit || arguments->memory_kill) && arguments->backend != MPROC_PROCESSES &&
+        arguments->backend != MPROC_CLUSTER)
         return refuse(arguments, ".memory_limit and .memory_kill take processes: others have no memory of their own");
     return 0;
 }
@@ -123,6 +132,8 @@ static void fill_in(struct mproc_pool_open_arguments *arguments)
 int options_check(struct mproc_pool_open_arguments *arguments)
 {
     const struct backend *backend;
+    if (arguments->cluster && arguments->backend == MPROC_PROCESSES)
+        arguments->backend = MPROC_CLUSTER;
     if (options_find_backend(arguments->backend, &backend) != 0)
         return report(arguments->error, -EINVAL, "mproc_pool_open: there is no backend %d", (int)arguments->backend);
     int err = check_workers(arguments);
@@ -169,7 +180,8 @@ void options_write(struct pool_options *options, const struct mproc_pool_open_ar
     size_t initializers = arguments->initializer.state_size, finalizers = arguments->finalizer.state_size;
     bool adaptive = arguments->workers_least < arguments->workers;
     *options = (struct pool_options) {
-        .by_name = arguments->backend == MPROC_PROCESSES && arguments->method != MPROC_FORK,
+        .by_name = arguments->backend == MPROC_CLUSTER ||
+                   (arguments->backend == MPROC_PROCESSES && arguments->method != MPROC_FORK),
         .pin = arguments->pin,
         .nice = arguments->nice,
         .adaptive = adaptive,

@@ -103,6 +103,7 @@ int pool_reason(const struct pool *pool)
     case POOL_TERMINATING: return MPROC_E_TERMINATED;
     case POOL_NO_WORKERS: return MPROC_E_NO_WORKERS;
     case POOL_WORKERS_FAIL: return MPROC_E_WORKERS_FAIL;
+    case POOL_CLUSTER_FAILS: return atomic_load(&pool->shared->reason);
     default: return MPROC_E_SUPERVISOR_DIED;
     }
 }

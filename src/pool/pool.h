@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct cluster;
 struct future;
 struct trace;
 
@@ -20,6 +21,7 @@ struct pool {
     struct pool_shared *shared;   /* NULL: serial */
     struct supervisor supervisor; /* processes */
     struct crew *crew;            /* threads */
+    struct cluster *cluster;      /* a cluster */
     struct in_line *in_line;      /* serial: the one worker's state */
     struct trace *trace;          /* NULL: none */
     _Atomic uint32_t terminated;  /* serial: stop between items */

@@ -186,7 +186,7 @@ struct job {
     uint8_t attempts_most;
     uint8_t retry_on;
     bool watched; /* its items are timed, and can be stopped one by one */
-    bool usage, output_is_bytes, has_callback;
+    bool usage, input_is_bytes, output_is_bytes, has_callback;
     bool sparse; /* some items had ended before the job began */
 
     /* The caller's process only. */
@@ -254,7 +254,7 @@ struct worker_slot {
     struct histogram latency, run;
 };
 
-enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS, POOL_WORKERS_FAIL };
+enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS, POOL_WORKERS_FAIL, POOL_CLUSTER_FAILS };
 
 /* What the workers and the supervisor are to do. Constant. */
 struct pool_options {
@@ -288,7 +288,7 @@ struct pool_shared {
     /* Goes from POOL_OPEN to one of the others and never back. Written by the caller; POOL_NO_WORKERS and
      * POOL_WORKERS_FAIL by the supervisor, after `reason`. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t state;
-    _Atomic int32_t reason;        /* -errno with POOL_NO_WORKERS */
+    _Atomic int32_t reason;        /* with POOL_NO_WORKERS and POOL_CLUSTER_FAILS: a negative error */
     _Atomic uint32_t polled;       /* not 0: a descriptor is polled for calls with a callback */
     _Atomic uint32_t place_wanted; /* not 0: somebody waits for a job's place, or for any call to end */
     _Atomic uint32_t slots_used;   /* no slot from here on was ever used; written by the supervisor */

@@ -75,6 +75,8 @@ static int collect(struct pool *pool, struct mproc_pool_statistics *statistics)
         histogram_sum_add(latency, &slot->latency);
         histogram_sum_add(run, &slot->run);
     }
+    if (pool->backend->count_workers)
+        pool->backend->count_workers(pool, &statistics->workers, &statistics->idle);
     count_calls(pool, statistics);
     statistics->uptime = now - pool->shared->opened;
     statistics->latency_p50 = histogram_quantile(latency, 0.5);
@@ -139,7 +141,7 @@ int mproc_pool_resize(mproc_pool *handle, int workers)
     int err = handle_acquire(handle, &pool);
     if (err)
         return err;
-    if (!pool->shared) {
+    if (!pool->shared || pool->cluster) {
         handle_release(handle);
         return -ENOTSUP;
     }

@@ -165,6 +165,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
     job->level = (uint8_t)(MPROC_PRIORITY_MAX - call->priority);
     job->usage = call->usage;
     job->timeout = call->timeout;
+    job->input_is_bytes = call->input_is_bytes;
     job->output_is_bytes = call->output_is_bytes;
     job->has_callback = call->on_done != NULL;
     job->attempts_most = (uint8_t)(call->retries + 1);
@@ -246,6 +247,8 @@ static int begin_on_board(struct work *work, struct pool *pool, bool wait)
     atomic_fetch_add(&job->references, 1);
     atomic_store_explicit(&job->caller_looks, !work->asynchronous && pool->shared->spin > 0, memory_order_relaxed);
     board_publish(pool->shared, job);
+    if (pool->backend->published)
+        pool->backend->published(pool);
     if (job->sparse)
         board_announce_if_done(pool->shared, job);
     if (pool->shared->options.adaptive && !board_has_idle(pool->shared))

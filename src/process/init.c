@@ -7,6 +7,7 @@
 #include "process/child.h"
 #include "process/exit.h"
 #include "process/forkserver.h"
+#include "process/init.h"
 #include "process/server.h"
 
 #include <errno.h>
@@ -56,7 +57,10 @@ int mproc_init(int *argc, char ***argv)
     if (err)
         return err;
     err = forkserver_begin(named ? (*argv)[0] : program_invocation_name);
-    if (!err)
-        exit_watch();
-    return err;
+    if (err)
+        return err;
+    exit_watch();
+    if (named)
+        init_be_agent_if_told(*argc, *argv);
+    return 0;
 }

@@ -111,6 +111,14 @@ const struct mproc_task *registry_find_namesake(const struct mproc_task *task)
     return other;
 }
 
+void registry_each(void (*call)(const struct mproc_task *task, void *context), void *context)
+{
+    lock();
+    for (const struct mproc_task *task = first_task; task; task = task->next)
+        call(task, context);
+    unlock();
+}
+
 unsigned long registry_order(void)
 {
     lock();

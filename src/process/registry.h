@@ -17,6 +17,9 @@ const struct mproc_task *registry_find_namesake(const struct mproc_task *task);
 /* Fills *error (NULL is fine) with where the two are registered. Returns MPROC_E_DUPLICATE_TASK. */
 int registry_report_duplicate(struct mproc_error *error, const struct mproc_task *task, const struct mproc_task *other);
 
+/* Calls back for each task. */
+void registry_each(void (*call)(const struct mproc_task *task, void *context), void *context);
+
 /* The order of the newest registration: tasks with a greater one came later. */
 unsigned long registry_order(void);
 

@@ -1,0 +1,158 @@
+/* The engine on Redis or Valkey Streams. SPDX-License-Identifier: MIT
+ *
+ * Keys, all with the farm in braces, so that a Redis Cluster has them on one node; ID is a pool's:
+ *
+ *   mproc:{FARM}:pools            set of pools
+ *   mproc:{FARM}:news             stream, a word for each pool that opens: wakes agents that have none
+ *   mproc:{FARM}:agents           set of agents' names
+ *   mproc:{FARM}:agent:NAME       token of its connection, and how its machine is; ends with its lease
+ *   mproc:{FARM}:pool:ID          the pool's description; as long as it is there, the pool is
+ *   mproc:{FARM}:pool:ID:tasks    stream of batches, with one consumer group, "agents"; an entry's id is the batch's
+ *                                 number, and how often it may be begun
+ *   mproc:{FARM}:pool:ID:results  stream of results
+ *   mproc:{FARM}:pool:ID:cancels  stream of numbers
+ *   mproc:{FARM}:pool:ID:parts    hash of parts of what is larger than a part
+ *
+ * A pool's keys end by themselves when it has not been heard of for POOL_LEASES leases.
+ *
+ * A batch is completed by a script: its result is recorded only if the acknowledgement counted, that is, if the batch
+ * was still in the group's list of entries that somebody works on. So the first one to complete it wins, and an agent
+ * that was cut off, and comes back with a result that somebody else has given too, changes nothing.
+ */
+#ifndef REDIS_REDIS_H
+#define REDIS_REDIS_H
+
+#include "resp.h"
+
+enum { POOL_LEASES = 4, PENDING_MOST = 512, HELD_MOST = 4096, KEY_SIZE = 192, TOKEN_SIZE = 16 };
+
+/* Larger batches and results go in parts: no value is near the least limit that a server can have, 1 MiB. */
+#define PART_BYTES ((size_t)512 << 10)
+
+enum pool_key { KEY_POOL, KEY_TASKS, KEY_RESULTS, KEY_CANCELS, KEY_PARTS, POOL_KEYS };
+
+/* A pool: the connection's own, or one that an agent knows. */
+struct pool {
+    uint64_t id;
+    char keys[POOL_KEYS][KEY_SIZE];
+    bool served, asked;
+    char cancels_seen[48]; /* id in its stream of cancels */
+};
+
+struct held {
+    uint64_t pool, number;
+    unsigned times, parts;
+};
+
+struct rejection {
+    uint64_t number;
+    bool surely;
+};
+
+struct redis {
+    struct address address;
+    struct mproc_engine_options options; /* its texts are the connection's, below */
+    char *ca_file, *certificate_file, *key_file, *name;
+    struct resp main, feed;
+    bool fed; /* the feed was asked for something, and has not answered */
+    int64_t fed_at;
+    int64_t bad_since, next_connect; /* 0: all is well */
+    int failure;                     /* not 0: of no use any more */
+    char message[MPROC_ENGINE_MESSAGE_SIZE];
+    char prefix[KEY_SIZE / 2];
+
+    /* Of a pool. */
+    struct pool self;
+    char *description;
+    size_t description_size;
+    uint64_t pending[PENDING_MOST]; /* commands that were not waited for: the batch's number; 0: whatever */
+    unsigned pending_first, pending_count;
+    struct rejection rejections[PENDING_MOST + 16];
+    unsigned rejections_count;
+    bool forgotten;
+    char results_seen[48];
+
+    /* Of an agent. */
+    char token[TOKEN_SIZE + 1];
+    char agent_key[KEY_SIZE];
+    struct pool *pools;
+    unsigned pools_count;
+    struct held held[HELD_MOST];
+    unsigned held_count;
+    int64_t next_discovery, next_claims, next_cancels;
+    char news_seen[48];
+};
+
+/* ---- server.c */
+
+/* Fills redis->message. Returns err. */
+int redis_say(struct redis *redis, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Connects what is not connected, if it is time to try. Returns 0, -EAGAIN, or what ends the connection. */
+int redis_connect(struct redis *redis, int64_t deadline);
+
+/* Runs a command on the main link, and waits for the reply. Returns 0 with the reply, which is not an error; or
+ * -EAGAIN, or what ends the connection. */
+int redis_call(struct redis *redis, const struct command *command, redisReply **reply);
+
+/* The same of a reply that is a number. */
+int redis_call_number(struct redis *redis, const struct command *command, int64_t *number);
+
+/* Runs one and does not wait; see `pending`. */
+int redis_push(struct redis *redis, const struct command *command, uint64_t number);
+
+/* Takes the replies of those, as far as they have come; `all`: waits for them. */
+int redis_take_pending(struct redis *redis, bool all);
+
+/* What an error reply means: -EAGAIN, or what ends the connection. */
+int redis_error(struct redis *redis, const redisReply *reply);
+
+/* The link is gone, or the server full: for how long already? Returns -EAGAIN, or MPROC_E_SERVER_GONE. */
+int redis_suffer(struct redis *redis, const char *what);
+
+void redis_key(const struct redis *redis, char *key, const char *name);
+void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id);
+int64_t redis_pool_milliseconds(const struct redis *redis);
+
+/* A command that runs a script with keys; values are added afterwards. */
+void command_begin_script(struct command *command, const char *script, int keys);
+
+/* The value of a stream entry's field; NULL if it has none. */
+const redisReply *redis_field(const redisReply *fields, const char *name);
+
+/* ---- parts.c */
+
+/* Stores data in parts, under names that begin with `name`. Returns how many, or a negative error. */
+int redis_store_parts(struct redis *redis, const struct pool *pool, const char *name, const void *data, size_t size);
+
+/* Fetches them into *data, malloc's. Returns 0; -ENOENT if one is not there; or a negative error. */
+int redis_fetch_parts(struct redis *redis, const struct pool *pool, const char *name, unsigned count, char **data,
+                      size_t *size);
+
+/* They are not needed any more. */
+int redis_drop_parts(struct redis *redis, const struct pool *pool, const char *name, unsigned count);
+
+/* ---- submitting.c */
+
+int redis_begin(void *connection, const void *description, size_t size);
+int redis_begin_again(struct redis *redis);
+int redis_submit(void *connection, const struct mproc_engine_batch *batch);
+int redis_results(void *connection, const struct mproc_engine_results *results, void *context);
+int redis_cancel(void *connection, uint64_t number);
+int redis_tend_pool(struct redis *redis);
+void redis_end_pool(struct redis *redis);
+
+/* ---- serving.c */
+
+int redis_register(struct redis *redis, int64_t deadline);
+int redis_announce(void *connection, const struct mproc_engine_machine *self);
+int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
+int redis_complete(void *connection, uint64_t pool, uint64_t number, const void *data, size_t size);
+int redis_tend_agent(struct redis *redis);
+void redis_end_agent(struct redis *redis);
+int redis_machines(void *connection, struct mproc_engine_machine *machines, int most);
+
+/* Completes a batch whose machine is lost. */
+int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times);
+
+#endif

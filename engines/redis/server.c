@@ -1,0 +1,281 @@
+/* Being connected to the server. SPDX-License-Identifier: MIT */
+#include "redis.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+#define COMMAND_PATIENCE (5 * SECOND)
+#define CONNECT_PATIENCE (3 * SECOND)
+#define CONNECT_AGAIN (SECOND / 5)
+
+/* ---- texts */
+
+int redis_say(struct redis *redis, int err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(redis->message, sizeof redis->message, format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+void redis_key(const struct redis *redis, char *key, const char *name)
+{
+    snprintf(key, KEY_SIZE, "%s%s", redis->prefix, name);
+}
+
+void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id)
+{
+    static const char *const names[POOL_KEYS] = { "", ":tasks", ":results", ":cancels", ":parts" };
+    pool->id = id;
+    for (int i = 0; i < POOL_KEYS; i++)
+        snprintf(pool->keys[i], KEY_SIZE, "%spool:%016llx%s", redis->prefix, (unsigned long long)id, names[i]);
+}
+
+int64_t redis_pool_milliseconds(const struct redis *redis)
+{
+    return redis->options.lease / 1000000 * POOL_LEASES;
+}
+
+void command_begin_script(struct command *command, const char *script, int keys)
+{
+    command_begin(command, "EVAL");
+    command_add(command, script);
+    command_add_number(command, keys);
+}
+
+const redisReply *redis_field(const redisReply *fields, const char *name)
+{
+    if (!fields || fields->type != REDIS_REPLY_ARRAY)
+        return NULL;
+    for (size_t i = 0; i + 1 < fields->elements; i += 2) {
+        const redisReply *key = fields->element[i], *value = fields->element[i + 1];
+        if (key->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING && strcmp(key->str, name) == 0)
+            return value;
+    }
+    return NULL;
+}
+
+/* ---- what goes wrong */
+
+static int end_use(struct redis *redis, int err)
+{
+    redis->failure = err;
+    return err;
+}
+
+int redis_suffer(struct redis *redis, const char *what)
+{
+    int64_t now = link_now();
+    if (redis->bad_since == 0)
+        redis->bad_since = now;
+    if (now - redis->bad_since <= redis->options.patience)
+        return -EAGAIN;
+    char before[MPROC_ENGINE_MESSAGE_SIZE];
+    snprintf(before, sizeof before, "%s", what);
+    return end_use(redis, redis_say(redis, MPROC_E_SERVER_GONE, "for %lld s: %s",
+                                    (long long)(redis->options.patience / SECOND), before));
+}
+
+static bool begins(const redisReply *reply, const char *with)
+{
+    return strncmp(reply->str, with, strlen(with)) == 0;
+}
+
+int redis_error(struct redis *redis, const redisReply *reply)
+{
+    if (begins(reply, "OOM"))
+        return redis_suffer(redis,
+                            "the server's memory is full (its maxmemory): give it more, or submit less at a time");
+    if (begins(reply, "LOADING") || begins(reply, "BUSY") || begins(reply, "MASTERDOWN") ||
+        begins(reply, "CLUSTERDOWN") || begins(reply, "READONLY") || begins(reply, "MISCONF") ||
+        begins(reply, "NOREPLICAS") || begins(reply, "TRYAGAIN"))
+        return redis_suffer(redis, reply->str);
+    if (begins(reply, "WRONGPASS") || begins(reply, "NOAUTH") || begins(reply, "NOPERM") || begins(reply, "ERR AUTH") ||
+        begins(reply, "ERR invalid password"))
+        return end_use(redis, redis_say(redis, MPROC_E_SERVER_REFUSES, "the server refuses: %s", reply->str));
+    if (begins(reply, "ERR unknown command"))
+        return end_use(redis,
+                       redis_say(redis, MPROC_E_WIRE,
+                                 "the server has not all commands that are needed: take Valkey, or Redis from 6.2 "
+                                 "on (%s)",
+                                 reply->str));
+    return end_use(redis, redis_say(redis, MPROC_E_WIRE, "the server answered: %s", reply->str));
+}
+
+/* ---- connecting */
+
+static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
+{
+    struct command command;
+    redisReply *reply;
+    if (!redis->options.password)
+        return 0;
+    command_begin(&command, "AUTH");
+    if (redis->options.user)
+        command_add(&command, redis->options.user);
+    command_add(&command, redis->options.password);
+    int err = resp_send(resp, &command, deadline);
+    if (!err)
+        err = resp_receive(resp, &reply, deadline);
+    if (err)
+        return err;
+    if (reply->type == REDIS_REPLY_ERROR)
+        err = redis_error(redis, reply);
+    freeReplyObject(reply);
+    if (err)
+        resp_close(resp);
+    return err;
+}
+
+static int connect_link(struct redis *redis, struct resp *resp, int64_t deadline)
+{
+    if (resp->reader)
+        return 0;
+    int err = resp_open(resp, &redis->address, &redis->options, deadline, redis->message, sizeof redis->message);
+    if (!err)
+        err = say_hello(redis, resp, deadline);
+    if (err == MPROC_E_SERVER_REFUSES)
+        return end_use(redis, err);
+    if (err == -EAGAIN || redis->failure)
+        return err;
+    return err ? redis_suffer(redis, redis->message) : 0;
+}
+
+/* What was sent and not answered may have been done, or not. */
+static void reject_pending(struct redis *redis)
+{
+    for (; redis->pending_count > 0; redis->pending_count--) {
+        uint64_t number = redis->pending[redis->pending_first];
+        redis->pending_first = (redis->pending_first + 1) % PENDING_MOST;
+        if (number)
+            redis->rejections[redis->rejections_count++] = (struct rejection) { number, false };
+    }
+}
+
+int redis_connect(struct redis *redis, int64_t deadline)
+{
+    if (redis->failure)
+        return redis->failure;
+    if (redis->main.reader && redis->feed.reader)
+        return 0;
+    int64_t now = link_now();
+    if (now < redis->next_connect)
+        return redis_suffer(redis, redis->message[0] ? redis->message : "the server cannot be reached");
+    redis->next_connect = now + CONNECT_AGAIN;
+    if (!redis->feed.reader)
+        redis->fed = false;
+    bool renewed = !redis->main.reader;
+    if (renewed)
+        reject_pending(redis);
+    if (!deadline)
+        deadline = now + CONNECT_PATIENCE;
+    int err = connect_link(redis, &redis->main, deadline);
+    if (!err)
+        err = connect_link(redis, &redis->feed, deadline);
+    if (err)
+        return err;
+    redis->bad_since = 0;
+    return renewed && redis->description ? redis_begin_again(redis) : 0;
+}
+
+/* ---- commands */
+
+static int lose_main(struct redis *redis, int err)
+{
+    resp_close(&redis->main);
+    reject_pending(redis);
+    char why[80];
+    snprintf(why, sizeof why, "the connection to the server was lost (%s)",
+             err == -EAGAIN ? "no answer" : strerror(-err));
+    return redis_suffer(redis, why);
+}
+
+static void settle(struct redis *redis, uint64_t number, const redisReply *reply)
+{
+    if (!number)
+        return;
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1)
+        redis->bad_since = 0;
+    else if (reply->type == REDIS_REPLY_INTEGER)
+        redis->forgotten = true;
+    else if (reply->type == REDIS_REPLY_ERROR) {
+        redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };
+        redis_error(redis, reply);
+    }
+}
+
+int redis_take_pending(struct redis *redis, bool all)
+{
+    while (redis->pending_count > 0) {
+        redisReply *reply;
+        if (redis->rejections_count >= PENDING_MOST)
+            return -EAGAIN;
+        int err = resp_receive(&redis->main, &reply, all ? link_now() + COMMAND_PATIENCE : 0);
+        if (err == -EAGAIN && !all)
+            return 0;
+        if (err)
+            return lose_main(redis, err);
+        uint64_t number = redis->pending[redis->pending_first];
+        redis->pending_first = (redis->pending_first + 1) % PENDING_MOST;
+        redis->pending_count--;
+        settle(redis, number, reply);
+        freeReplyObject(reply);
+    }
+    return redis->failure;
+}
+
+int redis_push(struct redis *redis, const struct command *command, uint64_t number)
+{
+    int err = redis_connect(redis, 0);
+    if (!err && redis->pending_count == PENDING_MOST)
+        err = redis_take_pending(redis, true);
+    if (err)
+        return err;
+    err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
+    if (err)
+        return lose_main(redis, err);
+    redis->pending[(redis->pending_first + redis->pending_count++) % PENDING_MOST] = number;
+    return 0;
+}
+
+int redis_call(struct redis *redis, const struct command *command, redisReply **reply)
+{
+    int err = redis_connect(redis, 0);
+    if (!err)
+        err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
+    else
+        return err;
+    if (!err)
+        err = redis_take_pending(redis, true);
+    else
+        return lose_main(redis, err);
+    if (err)
+        return err;
+    err = resp_receive(&redis->main, reply, link_now() + COMMAND_PATIENCE);
+    if (err)
+        return lose_main(redis, err);
+    if ((*reply)->type != REDIS_REPLY_ERROR) {
+        redis->bad_since = 0;
+        return 0;
+    }
+    err = redis_error(redis, *reply);
+    freeReplyObject(*reply);
+    return err;
+}
+
+int redis_call_number(struct redis *redis, const struct command *command, int64_t *number)
+{
+    redisReply *reply;
+    int err = redis_call(redis, command, &reply);
+    if (err)
+        return err;
+    *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+    freeReplyObject(reply);
+    return 0;
+}

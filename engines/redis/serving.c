@@ -1,0 +1,558 @@
+/* An agent's side: batches. SPDX-License-Identifier: MIT */
+#include "redis.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+#define CANCELS_EVERY (SECOND / 10)
+#define FEED_PATIENCE (6 * SECOND)
+
+enum { BLOCK_MS = 500, STREAMS_MOST = 16 };
+
+static struct held *find_held(struct redis *redis, uint64_t pool, uint64_t number)
+{
+    for (unsigned i = 0; i < redis->held_count; i++)
+        if (redis->held[i].pool == pool && redis->held[i].number == number)
+            return &redis->held[i];
+    return NULL;
+}
+
+static void let_go(struct redis *redis, struct held *held)
+{
+    *held = redis->held[--redis->held_count];
+}
+
+/* ---- completing */
+
+/* The acknowledgement says whether somebody works on the entry: if not, it was completed before. As it is the first to
+ * write, a full server does not break the script off in the middle. */
+static const char complete_script[] =
+    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
+    "if redis.call('XACK',KEYS[2],'agents',ARGV[1])==0 then return 0 end "
+    "redis.call('XDEL',KEYS[2],ARGV[1]) "
+    "if ARGV[4]=='0' then redis.call('XADD',KEYS[3],'*','n',ARGV[2],'d',ARGV[3]) "
+    "else redis.call('XADD',KEYS[3],'*','n',ARGV[2],'p',ARGV[4]) end "
+    "redis.call('PEXPIRE',KEYS[3],ARGV[5]) "
+    "for i=0,tonumber(ARGV[6])-1 do redis.call('HDEL',KEYS[5],'t'..ARGV[2]..':'..i) end "
+    "return 1";
+
+/* Returns 1 if the result was recorded. */
+static int complete(struct redis *redis, const struct pool *pool, const struct held *held, const void *data,
+                    size_t size)
+{
+    struct command command;
+    char id[48], name[48];
+    int parts = 0;
+    int64_t recorded;
+    snprintf(id, sizeof id, "%llu-%u", (unsigned long long)held->number, held->times);
+    snprintf(name, sizeof name, "r%llu", (unsigned long long)held->number);
+    if (size > PART_BYTES)
+        parts = redis_store_parts(redis, pool, name, data, size);
+    if (parts < 0)
+        return parts;
+    command_begin_script(&command, complete_script, POOL_KEYS);
+    for (int i = 0; i < POOL_KEYS; i++)
+        command_add(&command, pool->keys[i]);
+    command_add(&command, id);
+    command_add_number(&command, (int64_t)held->number);
+    command_add_data(&command, parts ? "" : data, parts ? 0 : size);
+    command_add_number(&command, parts);
+    command_add_number(&command, redis_pool_milliseconds(redis));
+    command_add_number(&command, held->parts);
+    int err = redis_call_number(redis, &command, &recorded);
+    return err ? err : recorded == 1;
+}
+
+int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const void *data, size_t size)
+{
+    struct redis *redis = connection;
+    struct held *held = find_held(redis, pool_id, number);
+    struct pool pool;
+    if (!held)
+        return 0;
+    redis_pool_keys(redis, &pool, pool_id);
+    int result = complete(redis, &pool, held, data, size);
+    if (result < 0)
+        return result;
+    let_go(redis, held);
+    return 0;
+}
+
+int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times)
+{
+    struct held held = { pool->id, number, times, 0 };
+    int result = complete(redis, pool, &held, "", 0);
+    return result < 0 ? result : 0;
+}
+
+/* ---- leases */
+
+/* Renews those that are still this agent's: whoever took one over keeps it. */
+static const char renew_script[] = "for i=3,#ARGV do "
+                                   "if #redis.call('XPENDING',KEYS[1],'agents',ARGV[i],ARGV[i],1,ARGV[1])==1 then "
+                                   "redis.call('XCLAIM',KEYS[1],'agents',ARGV[1],0,ARGV[i],'JUSTID') end end "
+                                   "return redis.call('EXISTS',KEYS[2])";
+
+enum { RENEWED_AT_ONCE = 32 };
+
+/* Returns how far it got, or an error. */
+static int renew_some(struct redis *redis, const struct pool *pool, unsigned from, int64_t *there)
+{
+    static _Thread_local char ids[RENEWED_AT_ONCE][48];
+    struct command command;
+    int count = 0;
+    command_begin_script(&command, renew_script, 2);
+    command_add(&command, pool->keys[KEY_TASKS]);
+    command_add(&command, pool->keys[KEY_POOL]);
+    command_add(&command, redis->name);
+    command_add(&command, "");
+    for (; from < redis->held_count && count < RENEWED_AT_ONCE; from++) {
+        const struct held *held = &redis->held[from];
+        if (held->pool != pool->id)
+            continue;
+        snprintf(ids[count], sizeof ids[0], "%llu-%u", (unsigned long long)held->number, held->times);
+        command_add(&command, ids[count++]);
+    }
+    int err = redis_call_number(redis, &command, there);
+    return err ? err : (int)from;
+}
+
+/* Also finds out whether the pools are there. */
+int redis_tend_agent(struct redis *redis)
+{
+    int err = redis_connect(redis, 0);
+    for (unsigned i = 0; i < redis->pools_count && !err; i++) {
+        int from = 0;
+        int64_t there = 1;
+        do
+            from = renew_some(redis, &redis->pools[i], (unsigned)from, &there);
+        while (from >= 0 && (unsigned)from < redis->held_count);
+        err = from < 0 ? from : 0;
+        if (!err && !there)
+            redis->pools[i].asked = true; /* looked at again in discover */
+    }
+    return err;
+}
+
+/* ---- which pools there are */
+
+static struct pool *find_pool(struct redis *redis, uint64_t id)
+{
+    for (unsigned i = 0; i < redis->pools_count; i++)
+        if (redis->pools[i].id == id)
+            return &redis->pools[i];
+    return NULL;
+}
+
+static struct pool *add_pool(struct redis *redis, uint64_t id)
+{
+    struct pool *larger = realloc(redis->pools, (redis->pools_count + 1) * sizeof *larger);
+    if (!larger)
+        return NULL;
+    redis->pools = larger;
+    struct pool *pool = &larger[redis->pools_count++];
+    *pool = (struct pool) { .cancels_seen = "0" };
+    redis_pool_keys(redis, pool, id);
+    return pool;
+}
+
+static void drop_pool(struct redis *redis, struct pool *pool, const struct mproc_engine_tasks *tasks, void *context)
+{
+    uint64_t id = pool->id;
+    if (pool->served)
+        tasks->closed(context, id);
+    for (unsigned i = 0; i < redis->held_count;)
+        if (redis->held[i].pool == id)
+            let_go(redis, &redis->held[i]);
+        else
+            i++;
+    *pool = redis->pools[--redis->pools_count];
+}
+
+/* Its description, if it is there. */
+static int look_at_pool(struct redis *redis, uint64_t id, const struct mproc_engine_tasks *tasks, void *context)
+{
+    struct command command;
+    redisReply *reply;
+    struct pool *pool = find_pool(redis, id), stranger;
+    if (pool && pool->served && !pool->asked)
+        return 0;
+    redis_pool_keys(redis, &stranger, id);
+    command_begin(&command, "GET");
+    command_add(&command, stranger.keys[KEY_POOL]);
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    if (reply->type == REDIS_REPLY_STRING) {
+        if (!pool)
+            pool = add_pool(redis, id);
+        if (pool && !pool->served)
+            pool->served = tasks->opened(context, id, reply->str, reply->len);
+        if (pool)
+            pool->asked = false;
+    } else if (pool) {
+        drop_pool(redis, pool, tasks, context);
+    }
+    bool gone = reply->type != REDIS_REPLY_STRING;
+    freeReplyObject(reply);
+    if (!gone)
+        return 0;
+    char pools[KEY_SIZE], text[20];
+    redis_key(redis, pools, "pools");
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)id);
+    command_begin(&command, "SREM");
+    command_add(&command, pools);
+    command_add(&command, text);
+    return redis_push(redis, &command, 0);
+}
+
+/* Those that the agent knows, and are listed no more. */
+static void drop_unlisted(struct redis *redis, const redisReply *list, const struct mproc_engine_tasks *tasks,
+                          void *context)
+{
+    for (unsigned i = 0; i < redis->pools_count;) {
+        char id[20];
+        bool listed = false;
+        snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->pools[i].id);
+        for (size_t j = 0; j < list->elements && !listed; j++)
+            listed = list->element[j]->type == REDIS_REPLY_STRING && strcmp(list->element[j]->str, id) == 0;
+        if (listed)
+            i++;
+        else
+            drop_pool(redis, &redis->pools[i], tasks, context);
+    }
+}
+
+static int discover(struct redis *redis, const struct mproc_engine_tasks *tasks, void *context)
+{
+    struct command command;
+    redisReply *reply;
+    char pools[KEY_SIZE];
+    int64_t now = link_now();
+    if (now < redis->next_discovery)
+        return 0;
+    redis_key(redis, pools, "pools");
+    command_begin(&command, "SMEMBERS");
+    command_add(&command, pools);
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    redis->next_discovery = now + SECOND / 2;
+    if (reply->type == REDIS_REPLY_ARRAY) {
+        drop_unlisted(redis, reply, tasks, context);
+        for (size_t i = 0; i < reply->elements && !err; i++)
+            if (reply->element[i]->type == REDIS_REPLY_STRING)
+                err = look_at_pool(redis, strtoull(reply->element[i]->str, NULL, 16), tasks, context);
+    }
+    freeReplyObject(reply);
+    return err;
+}
+
+/* ---- batches that come */
+
+/* Returns 0, or an error. `again`: another machine had it before. */
+static int take_entry(struct redis *redis, struct pool *pool, const redisReply *entry, bool again,
+                      const struct mproc_engine_tasks *tasks, void *context)
+{
+    unsigned long long number;
+    unsigned times;
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
+        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2)
+        return 0;
+    if (find_held(redis, pool->id, number))
+        return 0; /* its lease had run out, but nobody else had noticed */
+    const redisReply *data = redis_field(entry->element[1], "d"), *parts = redis_field(entry->element[1], "p");
+    if ((!data && !parts) || (again && times <= 1) || redis->held_count == HELD_MOST)
+        return redis->held_count == HELD_MOST ? 0 : redis_complete_as_lost(redis, pool, number, times);
+    char *whole = NULL, name[48];
+    size_t size = data ? data->len : 0;
+    unsigned count = parts ? (unsigned)strtoul(parts->str, NULL, 10) : 0;
+    if (parts) {
+        snprintf(name, sizeof name, "t%llu", number);
+        int err = redis_fetch_parts(redis, pool, name, count, &whole, &size);
+        if (err == -ENOENT)
+            return redis_complete_as_lost(redis, pool, number, times);
+        if (err) /* its lease will run out */
+            return err;
+    }
+    redis->held[redis->held_count++] = (struct held) { pool->id, number, times, count };
+    tasks->batch(context, pool->id, number, data ? data->str : whole, size);
+    free(whole);
+    return 0;
+}
+
+static int take_entries(struct redis *redis, uint64_t pool_id, const redisReply *entries, bool again,
+                        const struct mproc_engine_tasks *tasks, void *context)
+{
+    int err = 0;
+    for (size_t i = 0; entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++) {
+        struct pool *pool = find_pool(redis, pool_id);
+        err = pool ? take_entry(redis, pool, entries->element[i], again, tasks, context) : 0;
+    }
+    return err;
+}
+
+/* ---- batches of machines that are lost */
+
+/* How often one was begun, this time included. */
+static int count_deliveries(struct redis *redis, const struct pool *pool, const char *id, int64_t *deliveries)
+{
+    struct command command;
+    redisReply *reply;
+    command_begin(&command, "XPENDING");
+    command_add(&command, pool->keys[KEY_TASKS]);
+    command_add(&command, "agents");
+    command_add(&command, id);
+    command_add(&command, id);
+    command_add(&command, "1");
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    *deliveries = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
+                          reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements == 4
+                      ? reply->element[0]->element[3]->integer
+                      : 0;
+    freeReplyObject(reply);
+    return 0;
+}
+
+static int take_over_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
+                           const struct mproc_engine_tasks *tasks, void *context)
+{
+    unsigned long long number;
+    unsigned times;
+    int64_t deliveries = 0;
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
+        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || find_held(redis, pool->id, number))
+        return 0;
+    int err = count_deliveries(redis, pool, entry->element[0]->str, &deliveries);
+    if (err)
+        return err;
+    if (deliveries > times)
+        return redis_complete_as_lost(redis, pool, number, times);
+    return take_entry(redis, pool, entry, true, tasks, context);
+}
+
+static int take_over(struct redis *redis, struct pool *pool, unsigned most, const struct mproc_engine_tasks *tasks,
+                     void *context)
+{
+    struct command command;
+    redisReply *reply;
+    command_begin(&command, "XAUTOCLAIM");
+    command_add(&command, pool->keys[KEY_TASKS]);
+    command_add(&command, "agents");
+    command_add(&command, redis->name);
+    command_add_number(&command, redis->options.lease / 1000000);
+    command_add(&command, "0-0");
+    command_add(&command, "COUNT");
+    command_add_number(&command, most);
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    const redisReply *entries = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2 ? reply->element[1] : NULL;
+    for (size_t i = 0; entries && entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++)
+        err = take_over_entry(redis, pool, entries->element[i], tasks, context);
+    freeReplyObject(reply);
+    return err;
+}
+
+/* By place, as pools come and go in callbacks. */
+static int take_over_all(struct redis *redis, unsigned most, const struct mproc_engine_tasks *tasks, void *context)
+{
+    int64_t now = link_now();
+    int err = 0;
+    if (most == 0 || now < redis->next_claims)
+        return 0;
+    redis->next_claims = now + redis->options.lease / 4;
+    for (unsigned i = 0; i < redis->pools_count && !err; i++)
+        if (redis->pools[i].served)
+            err = take_over(redis, &redis->pools[i], most, tasks, context);
+    return err;
+}
+
+/* ---- cancels */
+
+static int look_for_cancels_of(struct redis *redis, struct pool *pool, const struct mproc_engine_tasks *tasks,
+                               void *context)
+{
+    struct command command;
+    redisReply *reply;
+    char from[64];
+    snprintf(from, sizeof from, "%s%s", strcmp(pool->cancels_seen, "0") == 0 ? "" : "(", pool->cancels_seen);
+    command_begin(&command, "XRANGE");
+    command_add(&command, pool->keys[KEY_CANCELS]);
+    command_add(&command, from);
+    command_add(&command, "+");
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        const redisReply *entry = reply->element[i];
+        if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING)
+            continue;
+        const redisReply *number = redis_field(entry->element[1], "n");
+        if (number)
+            tasks->cancelled(context, pool->id, strtoull(number->str, NULL, 10));
+        snprintf(pool->cancels_seen, sizeof pool->cancels_seen, "%s", entry->element[0]->str);
+    }
+    freeReplyObject(reply);
+    return 0;
+}
+
+static int look_for_cancels(struct redis *redis, const struct mproc_engine_tasks *tasks, void *context)
+{
+    int64_t now = link_now();
+    int err = 0;
+    if (redis->held_count == 0 || now < redis->next_cancels)
+        return 0;
+    redis->next_cancels = now + CANCELS_EVERY;
+    for (unsigned i = 0; i < redis->pools_count && !err; i++)
+        if (redis->pools[i].served)
+            err = look_for_cancels_of(redis, &redis->pools[i], tasks, context);
+    return err;
+}
+
+/* ---- the feed */
+
+static unsigned count_served(const struct redis *redis)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < redis->pools_count; i++)
+        count += redis->pools[i].served;
+    return count < STREAMS_MOST ? count : STREAMS_MOST;
+}
+
+static void ask_for_tasks(struct redis *redis, struct command *command, unsigned most, unsigned served)
+{
+    command_begin(command, "XREADGROUP");
+    command_add(command, "GROUP");
+    command_add(command, "agents");
+    command_add(command, redis->name);
+    command_add(command, "COUNT");
+    command_add_number(command, most / served > 0 ? most / served : 1);
+    command_add(command, "BLOCK");
+    command_add_number(command, BLOCK_MS);
+    command_add(command, "STREAMS");
+    unsigned added = 0;
+    for (unsigned i = 0; i < redis->pools_count && added < served; i++)
+        if (redis->pools[i].served) {
+            command_add(command, redis->pools[i].keys[KEY_TASKS]);
+            added++;
+        }
+    for (unsigned i = 0; i < served; i++)
+        command_add(command, ">");
+}
+
+static void ask_for_news(struct redis *redis, struct command *command)
+{
+    static _Thread_local char news[KEY_SIZE];
+    redis_key(redis, news, "news");
+    command_begin(command, "XREAD");
+    command_add(command, "BLOCK");
+    command_add_number(command, BLOCK_MS);
+    command_add(command, "STREAMS");
+    command_add(command, news);
+    command_add(command, redis->news_seen);
+}
+
+/* Where no pool is served, news of one are waited for. */
+static int ask(struct redis *redis, unsigned most)
+{
+    static _Thread_local struct command command;
+    unsigned served = count_served(redis);
+    if (served > 0 && most == 0)
+        return 0;
+    if (served > 0)
+        ask_for_tasks(redis, &command, most, served);
+    else
+        ask_for_news(redis, &command);
+    redis->fed_at = link_now();
+    redis->fed = resp_send(&redis->feed, &command, redis->fed_at + SECOND) == 0;
+    return redis->fed ? 0 : -EAGAIN;
+}
+
+/* The pool that a stream's key is of. */
+static bool is_tasks_of(const struct redis *redis, const char *key, uint64_t *pool)
+{
+    for (unsigned i = 0; i < redis->pools_count; i++)
+        if (strcmp(redis->pools[i].keys[KEY_TASKS], key) == 0) {
+            *pool = redis->pools[i].id;
+            return true;
+        }
+    return false;
+}
+
+static int take_stream(struct redis *redis, const redisReply *stream, const struct mproc_engine_tasks *tasks,
+                       void *context)
+{
+    uint64_t pool;
+    if (stream->type != REDIS_REPLY_ARRAY || stream->elements != 2 || stream->element[0]->type != REDIS_REPLY_STRING)
+        return 0;
+    const redisReply *entries = stream->element[1];
+    if (is_tasks_of(redis, stream->element[0]->str, &pool))
+        return take_entries(redis, pool, entries, false, tasks, context);
+    if (entries->type == REDIS_REPLY_ARRAY && entries->elements > 0) {
+        const redisReply *last = entries->element[entries->elements - 1];
+        if (last->type == REDIS_REPLY_ARRAY && last->elements == 2 && last->element[0]->type == REDIS_REPLY_STRING)
+            snprintf(redis->news_seen, sizeof redis->news_seen, "%s", last->element[0]->str);
+        redis->next_discovery = 0;
+    }
+    return 0;
+}
+
+static int take_reply(struct redis *redis, const redisReply *reply, const struct mproc_engine_tasks *tasks,
+                      void *context)
+{
+    int err = 0;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        redis->next_discovery = 0;
+        for (unsigned i = 0; i < redis->pools_count; i++)
+            redis->pools[i].asked = true;
+        bool pool_is_gone = strncmp(reply->str, "NOGROUP", 7) == 0 || strncmp(reply->str, "UNBLOCKED", 9) == 0;
+        return pool_is_gone ? 0 : redis_error((struct redis *)redis, reply);
+    }
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++)
+        err = take_stream(redis, reply->element[i], tasks, context);
+    return err;
+}
+
+static int take_feed(struct redis *redis, const struct mproc_engine_tasks *tasks, void *context)
+{
+    redisReply *reply;
+    int err = resp_receive(&redis->feed, &reply, 0);
+    if (err == -EAGAIN && link_now() - redis->fed_at > FEED_PATIENCE)
+        resp_close(&redis->feed); /* it is silent */
+    if (err)
+        return err == -EAGAIN || redis->feed.reader ? err : -EAGAIN;
+    redis->fed = false;
+    err = take_reply(redis, reply, tasks, context);
+    freeReplyObject(reply);
+    return err;
+}
+
+int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context)
+{
+    struct redis *redis = connection;
+    unsigned before = redis->held_count;
+    int err = redis_connect(redis, 0);
+    if (!err && redis->fed)
+        err = take_feed(redis, tasks, context);
+    if (err && err != -EAGAIN)
+        return err;
+    if (!redis->feed.reader || !redis->main.reader)
+        return -EAGAIN;
+    err = discover(redis, tasks, context);
+    if (!err)
+        err = look_for_cancels(redis, tasks, context);
+    unsigned taken = redis->held_count > before ? redis->held_count - before : 0;
+    most = most > taken ? most - taken : 0;
+    if (!err)
+        err = take_over_all(redis, most, tasks, context);
+    if (!err && !redis->fed && redis->feed.reader)
+        err = ask(redis, most);
+    return err;
+}

@@ -1,0 +1,322 @@
+/* A pool's side. SPDX-License-Identifier: MIT */
+#include "redis.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+
+/* How long the feed's command blocks, in milliseconds, and when it has to have answered. */
+enum { BLOCK_MS = 2000, RESULTS_AT_ONCE = 64 };
+#define FEED_PATIENCE (6 * SECOND)
+
+/* ---- the pool */
+
+/* Makes the pool's keys, unless they are there. Returns 1 if it has. */
+static const char begin_script[] = "if not redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2],'NX') then return 0 end "
+                                   "redis.call('DEL',KEYS[2],KEYS[3],KEYS[4],KEYS[5]) "
+                                   "redis.call('XGROUP','CREATE',KEYS[2],'agents','0','MKSTREAM') "
+                                   "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "
+                                   "redis.call('SADD',KEYS[6],ARGV[3]) "
+                                   "redis.call('XADD',KEYS[7],'MAXLEN','~','1000','*','pool',ARGV[3]) "
+                                   "return 1";
+
+static void add_pool_keys(struct command *command, const struct pool *pool)
+{
+    for (int i = 0; i < POOL_KEYS; i++)
+        command_add(command, pool->keys[i]);
+}
+
+static int make_keys(struct redis *redis, int64_t *made)
+{
+    struct command command;
+    char pools[KEY_SIZE], news[KEY_SIZE], id[20];
+    redis_key(redis, pools, "pools");
+    redis_key(redis, news, "news");
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
+    command_begin_script(&command, begin_script, POOL_KEYS + 2);
+    add_pool_keys(&command, &redis->self);
+    command_add(&command, pools);
+    command_add(&command, news);
+    command_add_data(&command, redis->description, redis->description_size);
+    command_add_number(&command, redis_pool_milliseconds(redis));
+    command_add(&command, id);
+    return redis_call_number(redis, &command, made);
+}
+
+int redis_begin_again(struct redis *redis)
+{
+    int64_t made;
+    int err = make_keys(redis, &made);
+    if (err || !made)
+        return err;
+    redis->forgotten = true;
+    snprintf(redis->results_seen, sizeof redis->results_seen, "0");
+    if (redis->fed) { /* it waits for results behind one that the new stream will not come to for long */
+        resp_close(&redis->feed);
+        redis->fed = false;
+    }
+    return 0;
+}
+
+int redis_begin(void *connection, const void *description, size_t size)
+{
+    struct redis *redis = connection;
+    int64_t made;
+    redis->description = malloc(size + 1);
+    if (!redis->description)
+        return redis_say(redis, -ENOMEM, "no memory is left");
+    memcpy(redis->description, description, size);
+    redis->description_size = size;
+    snprintf(redis->results_seen, sizeof redis->results_seen, "0");
+    int err = make_keys(redis, &made);
+    return err == -EAGAIN ? redis_say(redis, MPROC_E_SERVER_GONE, "the server was lost right away") : err;
+}
+
+/* Returns 0 if the pool's keys are gone. */
+static const char tend_script[] = "if redis.call('PEXPIRE',KEYS[1],ARGV[1])==0 then return 0 end "
+                                  "for i=2,5 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
+                                  "return 1";
+
+/* Batches of machines that are lost, and that may not be begun again, while there is no machine to find them. */
+static int end_lost(struct redis *redis)
+{
+    struct command command;
+    redisReply *reply;
+    command_begin(&command, "XPENDING");
+    command_add(&command, redis->self.keys[KEY_TASKS]);
+    command_add(&command, "agents");
+    command_add(&command, "IDLE");
+    command_add_number(&command, redis->options.lease / 1000000 * 2);
+    command_add(&command, "-");
+    command_add(&command, "+");
+    command_add(&command, "64");
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++) {
+        const redisReply *entry = reply->element[i];
+        unsigned long long number;
+        unsigned times;
+        if (entry->type == REDIS_REPLY_ARRAY && entry->elements == 4 && entry->element[0]->type == REDIS_REPLY_STRING &&
+            sscanf(entry->element[0]->str, "%llu-%u", &number, &times) == 2 && entry->element[3]->integer >= times)
+            err = redis_complete_as_lost(redis, &redis->self, number, times);
+    }
+    freeReplyObject(reply);
+    return err;
+}
+
+int redis_tend_pool(struct redis *redis)
+{
+    struct command command;
+    int64_t there;
+    int err = redis_connect(redis, 0);
+    if (err)
+        return err;
+    command_begin_script(&command, tend_script, POOL_KEYS);
+    add_pool_keys(&command, &redis->self);
+    command_add_number(&command, redis_pool_milliseconds(redis));
+    err = redis_call_number(redis, &command, &there);
+    if (!err && !there)
+        err = redis_begin_again(redis);
+    return err ? err : end_lost(redis);
+}
+
+void redis_end_pool(struct redis *redis)
+{
+    struct command command;
+    char pools[KEY_SIZE], id[20];
+    int64_t count;
+    if (!redis->main.reader || !redis->description)
+        return;
+    command_begin(&command, "DEL");
+    add_pool_keys(&command, &redis->self);
+    if (redis_call_number(redis, &command, &count) != 0)
+        return;
+    redis_key(redis, pools, "pools");
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
+    command_begin(&command, "SREM");
+    command_add(&command, pools);
+    command_add(&command, id);
+    redis_call_number(redis, &command, &count);
+}
+
+/* ---- batches */
+
+/* Returns 1 if the batch is there, also if it was before; 0 if the pool's keys are gone. */
+static const char submit_script[] =
+    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
+    "local r "
+    "if ARGV[3]=='0' then r=redis.pcall('XADD',KEYS[2],ARGV[1],'d',ARGV[2]) "
+    "else r=redis.pcall('XADD',KEYS[2],ARGV[1],'p',ARGV[3]) end "
+    "if type(r)=='table' and r.err then if string.find(r.err,'smaller',1,true) then return 1 end return r end "
+    "return 1";
+
+int redis_submit(void *connection, const struct mproc_engine_batch *batch)
+{
+    struct redis *redis = connection;
+    struct command command;
+    char id[48], name[48];
+    int err = redis_connect(redis, 0), parts = 0;
+    if (!err)
+        err = redis_take_pending(redis, false);
+    if (err || redis->rejections_count > 0 || redis->forgotten) /* which the pool has to know first */
+        return err ? err : -EAGAIN;
+    snprintf(id, sizeof id, "%llu-%u", (unsigned long long)batch->number, batch->times);
+    snprintf(name, sizeof name, "t%llu", (unsigned long long)batch->number);
+    if (batch->size > PART_BYTES)
+        parts = redis_store_parts(redis, &redis->self, name, batch->data, batch->size);
+    if (parts < 0)
+        return parts;
+    command_begin_script(&command, submit_script, 2);
+    command_add(&command, redis->self.keys[KEY_POOL]);
+    command_add(&command, redis->self.keys[KEY_TASKS]);
+    command_add(&command, id);
+    command_add_data(&command, parts ? "" : batch->data, parts ? 0 : batch->size);
+    command_add_number(&command, parts);
+    return redis_push(redis, &command, batch->number);
+}
+
+/* Takes an entry away that nobody has. Returns 1 if it has. */
+static const char cancel_script[] =
+    "local e=redis.call('XRANGE',KEYS[1],ARGV[1],ARGV[1]..'-1000') "
+    "for i=1,#e do "
+    "if #redis.call('XPENDING',KEYS[1],'agents',e[i][1],e[i][1],1)==0 and redis.call('XDEL',KEYS[1],e[i][1])==1 "
+    "then return 1 end end "
+    "redis.call('XADD',KEYS[2],'MAXLEN','~','10000','*','n',ARGV[1]) "
+    "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "
+    "return 0";
+
+int redis_cancel(void *connection, uint64_t number)
+{
+    struct redis *redis = connection;
+    struct command command;
+    int64_t taken;
+    command_begin_script(&command, cancel_script, 2);
+    command_add(&command, redis->self.keys[KEY_TASKS]);
+    command_add(&command, redis->self.keys[KEY_CANCELS]);
+    command_add_number(&command, (int64_t)number);
+    command_add_number(&command, redis_pool_milliseconds(redis));
+    int err = redis_call_number(redis, &command, &taken);
+    return err ? err : taken == 1;
+}
+
+/* ---- results */
+
+static int ask_for_results(struct redis *redis)
+{
+    struct command command;
+    command_begin(&command, "XREAD");
+    command_add(&command, "COUNT");
+    command_add_number(&command, RESULTS_AT_ONCE);
+    command_add(&command, "BLOCK");
+    command_add_number(&command, BLOCK_MS);
+    command_add(&command, "STREAMS");
+    command_add(&command, redis->self.keys[KEY_RESULTS]);
+    command_add(&command, redis->results_seen);
+    redis->fed_at = link_now();
+    redis->fed = resp_send(&redis->feed, &command, redis->fed_at + SECOND) == 0;
+    return redis->fed ? 0 : -EAGAIN;
+}
+
+static int deliver(struct redis *redis, const redisReply *entry, const struct mproc_engine_results *results,
+                   void *context)
+{
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING)
+        return 0;
+    const redisReply *number = redis_field(entry->element[1], "n"), *data = redis_field(entry->element[1], "d");
+    const redisReply *parts = redis_field(entry->element[1], "p");
+    uint64_t batch = number ? strtoull(number->str, NULL, 10) : 0;
+    if (!number || (!data && !parts)) {
+        snprintf(redis->results_seen, sizeof redis->results_seen, "%s", entry->element[0]->str);
+        return 0;
+    }
+    char *whole = NULL, name[48];
+    size_t size = data ? data->len : 0;
+    if (!data) {
+        snprintf(name, sizeof name, "r%llu", (unsigned long long)batch);
+        int err = redis_fetch_parts(redis, &redis->self, name, (unsigned)strtoul(parts->str, NULL, 10), &whole, &size);
+        if (err == -EAGAIN || redis->failure) /* it is there when asked for again */
+            return err;
+        if (err)
+            results->lost(context, batch);
+    }
+    if (data && size == 0)
+        results->lost(context, batch);
+    else if (data || whole)
+        results->completed(context, batch, data ? data->str : whole, size);
+    free(whole);
+    if (!data)
+        redis_drop_parts(redis, &redis->self, name, (unsigned)strtoul(parts->str, NULL, 10));
+    snprintf(redis->results_seen, sizeof redis->results_seen, "%s", entry->element[0]->str);
+    return 0;
+}
+
+/* They were taken. */
+static int forget_results(struct redis *redis)
+{
+    struct command command;
+    unsigned long long time, sequence;
+    char next[48];
+    if (sscanf(redis->results_seen, "%llu-%llu", &time, &sequence) != 2)
+        return 0;
+    snprintf(next, sizeof next, "%llu-%llu", time, sequence + 1);
+    command_begin(&command, "XTRIM");
+    command_add(&command, redis->self.keys[KEY_RESULTS]);
+    command_add(&command, "MINID");
+    command_add(&command, next);
+    return redis_push(redis, &command, 0);
+}
+
+static int take_results(struct redis *redis, const redisReply *reply, const struct mproc_engine_results *results,
+                        void *context)
+{
+    if (reply->type == REDIS_REPLY_ERROR)
+        return redis_error(redis, reply);
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 || reply->element[0]->type != REDIS_REPLY_ARRAY ||
+        reply->element[0]->elements != 2)
+        return 0;
+    const redisReply *entries = reply->element[0]->element[1];
+    int err = 0;
+    for (size_t i = 0; entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++)
+        err = deliver(redis, entries->element[i], results, context);
+    return err ? err : forget_results(redis);
+}
+
+static void tell_rejections(struct redis *redis, const struct mproc_engine_results *results, void *context)
+{
+    for (unsigned i = 0; i < redis->rejections_count; i++)
+        results->rejected(context, redis->rejections[i].number, redis->rejections[i].surely);
+    redis->rejections_count = 0;
+    if (redis->forgotten) {
+        redis->forgotten = false;
+        results->forgotten(context);
+    }
+}
+
+int redis_results(void *connection, const struct mproc_engine_results *results, void *context)
+{
+    struct redis *redis = connection;
+    int err = redis_connect(redis, 0);
+    if (!err)
+        err = redis_take_pending(redis, false);
+    tell_rejections(redis, results, context);
+    while (!err) {
+        redisReply *reply;
+        if (!redis->fed)
+            err = ask_for_results(redis);
+        if (!err)
+            err = resp_receive(&redis->feed, &reply, 0);
+        if (err == -EAGAIN && redis->fed && link_now() - redis->fed_at > FEED_PATIENCE)
+            resp_close(&redis->feed); /* it is silent: connected again next time */
+        if (err)
+            return err == -EAGAIN || redis->feed.reader ? err : -EAGAIN;
+        redis->fed = false;
+        err = take_results(redis, reply, results, context);
+        freeReplyObject(reply);
+    }
+    return err;
+}

@@ -1,0 +1,70 @@
+/* An agent: serves pools of other machines with the workers of this one. SPDX-License-Identifier: MIT */
+#ifndef CLUSTER_AGENT_H
+#define CLUSTER_AGENT_H
+
+#include "cluster/engine.h"
+#include "cluster/messages.h"
+
+#include <mproc/future.h>
+#include <mproc/pool.h>
+
+struct session;
+
+/* A batch that this machine has. */
+struct agent_batch {
+    struct agent_batch *next;
+    struct session *session;
+    uint64_t number;
+    int64_t arrived;
+    char *data; /* the message; what `message` points to */
+    struct batch_message message;
+    const struct mproc_task *task;
+    mproc_future *future;
+    int failure; /* why it cannot be run: of its items, or of the pool */
+    bool is_done;
+    struct writer result; /* once it is done */
+};
+
+/* A pool that is served. */
+struct session {
+    struct session *next;
+    struct agent *agent;
+    uint64_t pool;
+    uint64_t family;
+    mproc_pool *local;
+    struct agent_batch *batches;
+};
+
+struct agent {
+    const struct mproc_engine *engine;
+    void *connection;
+    struct cluster_access access;
+    struct mproc_engine_machine self;
+    uint64_t digest, family;
+    struct session *sessions;
+    unsigned batches;   /* in hand */
+    int64_t batch_took; /* the last one */
+    bool leaving;
+};
+
+/* ---- sessions.c */
+
+extern const struct mproc_engine_tasks agent_tasks;
+
+struct session *agent_find_session(struct agent *agent, uint64_t pool);
+
+/* Ends it at once, with what it has in hand. */
+void agent_end_session(struct agent *agent, struct session *session);
+
+/* ---- batches.c */
+
+/* Begins what came. */
+void agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size);
+void agent_cancel_batch(struct session *session, uint64_t number);
+
+/* Calls back for what has ended, and sends results. Returns 0, or an error of the connection. */
+int agent_send_results(struct agent *agent);
+
+void agent_free_batch(struct agent_batch *batch);
+
+#endif

@@ -1,0 +1,225 @@
+/* The batches that an agent has in hand. SPDX-License-Identifier: MIT */
+#include "cluster/agent.h"
+#include "os/clock.h"
+#include "process/registry.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void agent_free_batch(struct agent_batch *batch)
+{
+    mproc_future_free(batch->future);
+    free(batch->message.bytes);
+    free(batch->data);
+    writer_free(&batch->result);
+    free(batch);
+}
+
+/* ---- beginning */
+
+static void done(mproc_future *future, void *context)
+{
+    struct agent_batch *batch = context;
+    (void)future;
+    batch->is_done = true;
+}
+
+/* Returns why the items cannot be run. */
+static int check(struct agent_batch *batch)
+{
+    const struct batch_message *message = &batch->message;
+    batch->task = registry_find(NULL, message->task);
+    if (!batch->task || batch->task->kind != MPROC_KIND_TASK)
+        return MPROC_E_FUNCTION_MISSING;
+    if (batch->task->input_size &&
+        (batch->task->input_size != message->input_size || batch->task->output_size != message->output_size))
+        return MPROC_E_TYPE_MISMATCH;
+    if (message->has_addresses && batch->session->family != batch->session->agent->family)
+        return MPROC_E_HEAP_ADDRESS;
+    return 0;
+}
+
+static int submit(struct agent_batch *batch)
+{
+    const struct batch_message *message = &batch->message;
+    struct mproc_map_arguments arguments = {
+        .size = sizeof arguments,
+        .function = batch->task->function,
+        .name = batch->task->name,
+        .input = message->input_is_bytes ? (const void *)message->bytes : message->input,
+        .input_size = message->input_size,
+        .output_size = message->output_size,
+        .types_checked = true,
+        .input_is_bytes = message->input_is_bytes,
+        .output_is_bytes = message->output_is_bytes,
+        .n = message->n,
+        .timeout = message->timeout,
+        .retries = message->retries,
+        .retry_on = message->retry_on,
+        .priority = message->priority,
+        .usage = message->usage,
+        .on_done = done,
+        .on_done_context = batch,
+        .no_wait = true, /* it has far fewer calls than a pool takes */
+    };
+    return mproc_map_async_with(&batch->future, batch->session->local, &arguments);
+}
+
+void agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size)
+{
+    struct agent_batch *batch = calloc(1, sizeof *batch);
+    char *copy = malloc(size ? size : 1);
+    if (!batch || !copy) { /* as if it had not come: its lease runs out */
+        free(batch);
+        free(copy);
+        return;
+    }
+    batch->session = session;
+    batch->number = number;
+    batch->arrived = os_now();
+    batch->data = memcpy(copy, data, size);
+    if (!batch_read(&batch->message, copy, size)) {
+        batch->failure = MPROC_E_WIRE;
+        batch->message.n = 0;
+    } else {
+        batch->failure = check(batch);
+        if (!batch->failure)
+            batch->failure = submit(batch);
+    }
+    batch->is_done = batch->failure != 0;
+    batch->next = session->batches;
+    session->batches = batch;
+    session->agent->batches++;
+}
+
+void agent_cancel_batch(struct session *session, uint64_t number)
+{
+    for (struct agent_batch *batch = session->batches; batch; batch = batch->next)
+        if (batch->number == number && batch->future)
+            mproc_future_cancel(batch->future);
+}
+
+/* ---- results */
+
+static void write_items_that_cannot_run(struct agent_batch *batch, const struct result_head *head)
+{
+    struct item_message item = { .outcome = { .kind = MPROC_FAILED, .code = batch->failure } };
+    snprintf(item.outcome.message, sizeof item.outcome.message, "%s", mproc_strerror(batch->failure));
+    for (uint32_t i = 0; i < head->n; i++)
+        result_write_item(&batch->result, head, &item, true);
+}
+
+static void read_item(const struct agent_batch *batch, uint32_t index, struct item_message *item)
+{
+    *item = (struct item_message) { .output = NULL };
+    if (mproc_future_outcome(batch->future, index, &item->outcome) != 0)
+        item->outcome.kind = MPROC_LOST;
+    item->has_times = item->outcome.attempts > 0;
+    item->started = item->outcome.waited;
+    if (item->outcome.kind != MPROC_OK)
+        return;
+    const void *value = mproc_future_value(batch->future, index);
+    item->output = value;
+    item->output_size = batch->message.output_size;
+    if (batch->message.output_is_bytes) {
+        const struct mproc_bytes *bytes = value;
+        item->output = bytes->data;
+        item->output_size = bytes->size;
+    }
+}
+
+static void write_items(struct agent_batch *batch, struct result_head *head)
+{
+    struct item_message item;
+    struct mproc_engine_machine *self = &batch->session->agent->self;
+    for (uint32_t i = 0; i < head->n; i++) {
+        read_item(batch, i, &item);
+        self->items++;
+        self->unsuccessful += item.outcome.kind != MPROC_OK;
+        self->busy += item.outcome.ran;
+        result_write_item(&batch->result, head, &item, batch->message.detailed);
+    }
+}
+
+static int64_t time_of_all(const struct agent_batch *batch)
+{
+    int64_t sum = 0;
+    struct mproc_outcome outcome;
+    for (uint32_t i = 0; batch->future && i < batch->message.n; i++)
+        if (mproc_future_outcome(batch->future, i, &outcome) == 0)
+            sum += outcome.ran;
+    return sum;
+}
+
+/* A pool of ours that broke cannot run anything of that session any more; the other side says so to its user. */
+static int failure_of_pool(const struct agent_batch *batch)
+{
+    int result = batch->future ? mproc_future_wait(batch->future, 0) : 0;
+    return result < 0 && result != -ETIMEDOUT && result != MPROC_E_TERMINATED ? result : 0;
+}
+
+static void write_result(struct agent_batch *batch)
+{
+    static struct result_head head;
+    head = (struct result_head) {
+        .n = batch->message.n,
+        .failure = batch->failure == MPROC_E_WIRE ? batch->failure : failure_of_pool(batch),
+        .ran = time_of_all(batch),
+        .took = os_now() - batch->arrived,
+        .output_is_bytes = batch->message.output_is_bytes,
+        .output_size = batch->message.output_size,
+    };
+    batch->session->agent->batch_took = head.took;
+    snprintf(head.machine, sizeof head.machine, "%s", batch->session->agent->self.name);
+    if (head.failure) {
+        head.n = 0;
+        snprintf(head.reason, sizeof head.reason, "%s", mproc_strerror(head.failure));
+    }
+    result_write_head(&batch->result, &head);
+    if (batch->failure)
+        write_items_that_cannot_run(batch, &head);
+    else
+        write_items(batch, &head);
+}
+
+static int send_result(struct agent *agent, struct agent_batch *batch)
+{
+    if (!batch->result.data)
+        write_result(batch);
+    if (batch->result.failed) { /* no memory: its lease runs out, and another machine tries */
+        writer_free(&batch->result);
+        return -EAGAIN;
+    }
+    return agent->engine->complete(agent->connection, batch->session->pool, batch->number, batch->result.data,
+                                   batch->result.size);
+}
+
+static int send_results_of(struct agent *agent, struct session *session)
+{
+    mproc_pool_dispatch(session->local);
+    for (struct agent_batch **link = &session->batches; *link;) {
+        struct agent_batch *batch = *link;
+        int err = batch->is_done ? send_result(agent, batch) : -EAGAIN;
+        if (err && err != -EAGAIN)
+            return err;
+        if (err) {
+            link = &batch->next;
+            continue;
+        }
+        *link = batch->next;
+        agent->batches--;
+        agent_free_batch(batch);
+    }
+    return 0;
+}
+
+int agent_send_results(struct agent *agent)
+{
+    int err = 0;
+    for (struct session *session = agent->sessions; session && !err; session = session->next)
+        err = send_results_of(agent, session);
+    return err;
+}

@@ -1,0 +1,189 @@
+/* Finding an engine, and what to tell it. SPDX-License-Identifier: MIT */
+#include "cluster/engine.h"
+
+#include "base/report.h"
+#include "os/file.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <mproc/error.h>
+#include <mproc/version.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+#define LEASE_DEFAULT (5 * SECOND)
+#define PATIENCE_DEFAULT (30 * SECOND)
+
+enum { PASSWORD_MOST = 4096 };
+
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
+
+/* ---- what the user gave */
+
+static char *copy_of(const char *given, const char *variable)
+{
+    const char *text = given ? given : getenv(variable);
+    return text && *text ? strdup(text) : NULL;
+}
+
+static int read_password(char **password, const char *path)
+{
+    char text[PASSWORD_MOST];
+    int length = os_read_file(path, text, sizeof text);
+    if (length < 0)
+        return length;
+    text[strcspn(text, "\r\n")] = '\0';
+    *password = strdup(text);
+    explicit_bzero(text, sizeof text);
+    return *password ? 0 : -ENOMEM;
+}
+
+int cluster_access_make(struct cluster_access *access, const char *what, const char *url,
+                        const struct mproc_cluster_options *options, struct mproc_error *error)
+{
+    *access = (struct cluster_access) { .url = NULL };
+    if (!url || !*url)
+        return report(error, -EINVAL, "%s: the cluster's URL is missing", what);
+    if (options->lease < 0 || options->patience < 0 || (options->lease && options->lease < SECOND / 10))
+        return report(error, -EINVAL, "%s: .lease is less than 0.1 s, or .patience negative", what);
+    access->url = strdup(url);
+    access->user = copy_of(options->user, "MPROC_CLUSTER_USER");
+    access->password = copy_of(options->password, "MPROC_CLUSTER_PASSWORD");
+    access->ca_file = copy_of(options->ca_file, "MPROC_CLUSTER_CA");
+    access->certificate_file = copy_of(options->certificate_file, "MPROC_CLUSTER_CERTIFICATE");
+    access->key_file = copy_of(options->key_file, "MPROC_CLUSTER_KEY");
+    const char *path = getenv("MPROC_CLUSTER_PASSWORD_FILE");
+    if (!access->password && path && *path) {
+        int err = read_password(&access->password, path);
+        if (err) {
+            cluster_access_free(access);
+            return report(error, err, "%s: the file of $MPROC_CLUSTER_PASSWORD_FILE, '%s'", what, path);
+        }
+    }
+    if (!access->url)
+        return report(error, -ENOMEM, "%s", what);
+    access->options = (struct mproc_engine_options) {
+        .size = sizeof access->options,
+        .url = access->url,
+        .user = access->user,
+        .password = access->password,
+        .ca_file = access->ca_file,
+        .certificate_file = access->certificate_file,
+        .key_file = access->key_file,
+        .lease = options->lease ? options->lease : LEASE_DEFAULT,
+        .patience = options->patience ? options->patience : PATIENCE_DEFAULT,
+    };
+    return 0;
+}
+
+void cluster_access_free(struct cluster_access *access)
+{
+    if (access->password)
+        explicit_bzero(access->password, strlen(access->password));
+    if (access->url)
+        explicit_bzero(access->url, strlen(access->url));
+    free(access->url);
+    free(access->user);
+    free(access->password);
+    free(access->ca_file);
+    free(access->certificate_file);
+    free(access->key_file);
+    *access = (struct cluster_access) { .url = NULL };
+}
+
+/* ---- the library */
+
+static const struct {
+    const char *scheme, *library, *package;
+} schemes[] = {
+    { "redis", "redis", "libhiredis-dev and libssl-dev" },
+    { "rediss", "redis", "libhiredis-dev and libssl-dev" },
+    { "valkey", "redis", "libhiredis-dev and libssl-dev" },
+    { "valkeys", "redis", "libhiredis-dev and libssl-dev" },
+    { "mpi", "mpi", "libopenmpi-dev" },
+};
+
+/* Others than ours go by the name of their scheme. */
+static bool name_library(const char *url, char *name, size_t size, const char **package)
+{
+    size_t length = strcspn(url, ":");
+    if (url[length] != ':' || length == 0 || length > 32 ||
+        strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789") < length)
+        return false;
+    *package = NULL;
+    snprintf(name, size, "%.*s", (int)length, url);
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strcmp(name, schemes[i].scheme) == 0) {
+            snprintf(name, size, "%s", schemes[i].library);
+            *package = schemes[i].package;
+            break;
+        }
+    return true;
+}
+
+static void *open_in(const char *folder, const char *file)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/%s", folder, file);
+    return length > 0 && (size_t)length < sizeof path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+}
+
+/* Where $MPROC_ENGINE_PATH says; beside this library, or the program that it is part of; where libraries are. */
+static void *open_library(const char *file)
+{
+    const char *folder = getenv("MPROC_ENGINE_PATH");
+    void *library = folder && *folder ? open_in(folder, file) : NULL;
+    Dl_info self;
+    if (!library && dladdr((void *)(uintptr_t)cluster_find_engine, &self) && self.dli_fname) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s", self.dli_fname);
+        char *slash = strrchr(path, '/');
+        if (slash) {
+            *slash = '\0';
+            library = open_in(path, file);
+        }
+    }
+    return library ? library : dlopen(file, RTLD_NOW | RTLD_LOCAL);
+}
+
+int cluster_find_engine(const struct mproc_engine **engine, const char *what, const char *url,
+                        struct mproc_error *error)
+{
+    char name[40], file[96];
+    const char *package;
+    if (!name_library(url, name, sizeof name, &package))
+        return report_text(error, -EINVAL,
+                           "%s: '%.60s' is not the URL of a cluster: write redis://HOST/FARM, rediss://HOST/FARM or "
+                           "mpi:",
+                           what, url);
+    snprintf(file, sizeof file, "libmproc-%s.so." TEXT_OF(MPROC_VERSION_MAJOR), name);
+    void *library = open_library(file);
+    if (!library) {
+        const char *why = dlerror();
+        return report_text(error, MPROC_E_ENGINE_MISSING, "%s: the engine %s cannot be loaded (%s): %s%s%s", what, file,
+                           why ? why : "?", package ? "it is built with mproc where the packages " : "install it",
+                           package ? package : "",
+                           package ? " are installed; $MPROC_ENGINE_PATH may name its folder" : "");
+    }
+    *engine = dlsym(library, "mproc_engine");
+    if (!*engine || (*engine)->version != MPROC_ENGINE_VERSION)
+        return report_text(error, MPROC_E_ENGINE_MISSING, "%s: %s is not an engine of this version of mproc", what,
+                           file);
+    return 0;
+}
+
+int cluster_connect(const struct mproc_engine *engine, void **connection, struct cluster_access *access,
+                    const char *what, struct mproc_error *error)
+{
+    char message[MPROC_ENGINE_MESSAGE_SIZE] = "";
+    access->options.message = message;
+    int err = engine->open(connection, &access->options);
+    access->options.message = NULL;
+    if (err && message[0])
+        return report_text(error, err, "%s: %s", what, message);
+    return err ? report(error, err, "%s", what) : 0;
+}

@@ -1,0 +1,30 @@
+/* Finding an engine, and what to tell it. SPDX-License-Identifier: MIT */
+#ifndef CLUSTER_ENGINE_H
+#define CLUSTER_ENGINE_H
+
+#include <mproc/cluster.h>
+#include <mproc/engine.h>
+#include <mproc/outcome.h>
+
+/* What the user gave, completed by the environment. */
+struct cluster_access {
+    struct mproc_engine_options options;                                 /* name and message are the caller's to set */
+    char *url, *user, *password, *ca_file, *certificate_file, *key_file; /* malloc's */
+};
+
+/* `what`: the public call, for messages. Returns 0 or an error code, with the error filled and nothing to free. */
+int cluster_access_make(struct cluster_access *access, const char *what, const char *url,
+                        const struct mproc_cluster_options *options, struct mproc_error *error);
+
+/* Overwrites the password. */
+void cluster_access_free(struct cluster_access *access);
+
+/* Loads the engine for a URL. It stays loaded. Returns 0 or an error code, with the error filled. */
+int cluster_find_engine(const struct mproc_engine **engine, const char *what, const char *url,
+                        struct mproc_error *error);
+
+/* The same of whatever the URL of an agent's command line, or its engine, may be. */
+int cluster_connect(const struct mproc_engine *engine, void **connection, struct cluster_access *access,
+                    const char *what, struct mproc_error *error);
+
+#endif

@@ -1,0 +1,283 @@
+/* Sending items off in batches. SPDX-License-Identifier: MIT */
+#include "cluster/cluster.h"
+
+#include "cluster/messages.h"
+#include "cluster/program.h"
+#include "os/clock.h"
+#include "pool/board.h"
+#include "pool/item.h"
+#include "pool/job.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of inputs or results that a batch has at most, unless one item alone has more. */
+#define BATCH_BYTES_MOST ((size_t)256 << 10)
+
+enum { BATCH_ITEMS_MOST = 4096 };
+
+/* What the server did not take is tried again after so long. */
+#define RETRY_AFTER INT64_C(50000000)
+
+bool cluster_is_repeatable(const struct job *job)
+{
+    return job->attempts_most > 1 && (job->retry_on & MPROC_RETRY_CRASHED);
+}
+
+/* ---- being in a job */
+
+static void mark(struct pool_shared *shared, uint32_t index)
+{
+    atomic_fetch_or(&shared->supervised[index / 64], UINT64_C(1) << index % 64);
+}
+
+static void unmark_unless_needed(struct cluster *cluster, uint32_t index)
+{
+    if (cluster->paces[index].flights == 0)
+        atomic_fetch_and(&cluster->pool->shared->supervised[index / 64], ~(UINT64_C(1) << index % 64));
+}
+
+static struct pace *pace_of(struct cluster *cluster, const struct job *job)
+{
+    struct pace *pace = &cluster->paces[job->index];
+    if (pace->job != job || pace->submitted != job->submitted) {
+        pace->job = job;
+        pace->submitted = job->submitted;
+        pace->want = 1;
+    }
+    return pace;
+}
+
+/* ---- flights */
+
+static struct flight *take_flight(struct cluster *cluster)
+{
+    for (unsigned i = 0; i < FLIGHTS_MOST; i++)
+        if (cluster->flights[i].number == 0) {
+            if (cluster->flights_used <= i)
+                cluster->flights_used = i + 1;
+            return &cluster->flights[i];
+        }
+    return NULL;
+}
+
+struct flight *cluster_find_flight(struct cluster *cluster, uint64_t number)
+{
+    for (unsigned i = 0; i < cluster->flights_used; i++)
+        if (cluster->flights[i].number == number)
+            return &cluster->flights[i];
+    return NULL;
+}
+
+void cluster_land(struct cluster *cluster, struct flight *flight)
+{
+    struct job *job = flight->job;
+    uint32_t index = job->index;
+    cluster->flight_bytes -= flight->bytes;
+    cluster->flights_count--;
+    cluster->paces[index].flights--;
+    flight->number = 0;
+    while (cluster->flights_used > 0 && cluster->flights[cluster->flights_used - 1].number == 0)
+        cluster->flights_used--;
+    board_announce_if_done(cluster->pool->shared, job);
+    unmark_unless_needed(cluster, index);
+}
+
+void cluster_end_flight(struct cluster *cluster, struct flight *flight, enum mproc_outcome_kind kind)
+{
+    struct job *job = flight->job;
+    for (uint32_t item = flight->first; item < flight->first + flight->count; item++)
+        if (job_item_is_pending(job, item)) {
+            item_drop_result(job, item);
+            job_end_item(job, item, kind);
+        }
+    cluster_land(cluster, flight);
+}
+
+void cluster_end_all_flights(struct cluster *cluster, enum mproc_outcome_kind kind)
+{
+    for (unsigned i = 0; i < FLIGHTS_MOST; i++)
+        if (cluster->flights[i].number)
+            cluster_end_flight(cluster, &cluster->flights[i], kind);
+}
+
+/* ---- a batch as bytes */
+
+static size_t bytes_of(const struct job *job, uint32_t item, bool input_is_bytes)
+{
+    if (!input_is_bytes)
+        return job->input_size;
+    return ((const struct mproc_bytes *)(const void *)job->input)[item].size + 8;
+}
+
+static void write_bytes(struct writer *writer, const struct job *job, uint32_t first, uint32_t count)
+{
+    const struct mproc_bytes *bytes = (const struct mproc_bytes *)(const void *)job->input + first;
+    for (uint32_t i = 0; i < count; i++)
+        write_number(writer, bytes[i].size, 8);
+    for (uint32_t i = 0; i < count; i++)
+        write_raw(writer, bytes[i].data, bytes[i].size);
+}
+
+static void write_batch(struct writer *writer, const struct job *job, const struct flight *flight)
+{
+    struct batch_message batch = {
+        .n = flight->count,
+        .input_size = job->input_size,
+        .output_size = job->output_size,
+        .input_is_bytes = job->input_is_bytes,
+        .output_is_bytes = job->output_is_bytes,
+        .usage = job->usage,
+        .detailed = job->records != NULL,
+        .retries = (uint8_t)(job->attempts_most - 1),
+        .retry_on = job->retry_on,
+        .priority = (int8_t)(MPROC_PRIORITY_MAX - job->level),
+        .timeout = job->timeout,
+    };
+    const char *input = job->input + flight->first * job->input_size;
+    size_t size = flight->count * job->input_size;
+    snprintf(batch.task, sizeof batch.task, "%s", job->name);
+    batch.has_addresses =
+        !batch.input_is_bytes && job->input_size % sizeof(void *) == 0 && program_has_addresses(input, size);
+    batch_write_head(writer, &batch);
+    if (batch.input_is_bytes)
+        write_bytes(writer, job, flight->first, flight->count);
+    else
+        write_raw(writer, input, size);
+}
+
+/* Returns false when it is not the time to send anything more. */
+static bool send_flight(struct cluster *cluster, struct flight *flight)
+{
+    struct writer writer = { .data = NULL };
+    write_batch(&writer, flight->job, flight);
+    struct mproc_engine_batch batch = { .number = flight->number,
+                                        .times = cluster_is_repeatable(flight->job) ? flight->job->attempts_most : 1,
+                                        .data = writer.data,
+                                        .size = writer.size };
+    int err = writer.failed ? -EAGAIN : cluster->engine->submit(cluster->connection, &batch);
+    writer_free(&writer);
+    flight->sent = err == 0;
+    flight->not_before = err ? os_now() + RETRY_AFTER : 0;
+    if (err && err != -EAGAIN)
+        cluster_fail(cluster, err, "%s", cluster->engine->message(cluster->connection));
+    return err == 0;
+}
+
+/* The lowest number first: the server takes them in order. */
+bool cluster_send_again(struct cluster *cluster)
+{
+    for (;;) {
+        struct flight *lowest = NULL;
+        for (unsigned i = 0; i < cluster->flights_used; i++) {
+            struct flight *flight = &cluster->flights[i];
+            if (flight->number && !flight->sent && (!lowest || flight->number < lowest->number))
+                lowest = flight;
+        }
+        if (!lowest)
+            return true;
+        if (job_is_cancelled(lowest->job) && atomic_load(&lowest->job->stop_running))
+            cluster_end_flight(cluster, lowest, MPROC_CANCELLED);
+        else if (os_now() < lowest->not_before || !send_flight(cluster, lowest))
+            return false;
+    }
+}
+
+/* ---- what to send */
+
+/* A few more than there are workers, so that these need not wait for what comes next. */
+static bool has_room(const struct cluster *cluster)
+{
+    unsigned window = cluster->workers ? 2 * cluster->workers + 2 : 0;
+    return cluster->flights_count < window && cluster->flights_count < FLIGHTS_MOST &&
+           (cluster->flights_count == 0 || cluster->flight_bytes < FLIGHT_BYTES_MOST);
+}
+
+static uint32_t batch_items(const struct job *job, uint32_t want)
+{
+    if (job->sparse) /* what had ended before is left out one by one */
+        return 1;
+    if (job->chunk)
+        return job->chunk < BATCH_ITEMS_MOST ? job->chunk : BATCH_ITEMS_MOST;
+    size_t item = job->input_is_bytes || job->output_is_bytes ? BATCH_BYTES_MOST / 64
+                  : job->input_size > job->output_size        ? job->input_size
+                                                              : job->output_size;
+    size_t fits = BATCH_BYTES_MOST / (item ? item : 1);
+    if (fits == 0)
+        fits = 1;
+    return want < fits ? want : (uint32_t)fits;
+}
+
+static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32_t count)
+{
+    struct flight *flight = take_flight(cluster);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += bytes_of(job, first + i, job->input_is_bytes);
+    *flight = (struct flight) {
+        .number = ++cluster->last_number, .job = job, .first = first, .count = count, .bytes = bytes
+    };
+    cluster->flights_count++;
+    cluster->flight_bytes += bytes;
+    cluster->paces[job->index].flights++;
+    return cluster_send_again(cluster);
+}
+
+/* Returns false when nothing more is to be sent now. */
+static bool send_of(struct cluster *cluster, struct job *job)
+{
+    struct pool_shared *shared = cluster->pool->shared;
+    struct pace *pace = pace_of(cluster, job);
+    struct claim claim;
+    while (has_room(cluster) && !job_is_cancelled(job)) {
+        if (!job_claim(job, cluster->claimer, 0, cluster->workers, batch_items(job, pace->want), &claim)) {
+            board_close(shared, job);
+            board_announce_if_done(shared, job);
+            return true;
+        }
+        if (job->sparse && !job_item_is_pending(job, claim.first))
+            continue;
+        if (!fly(cluster, job, claim.first, claim.count))
+            return false;
+    }
+    if (job_is_cancelled(job)) {
+        board_close(shared, job);
+        board_announce_if_done(shared, job);
+    }
+    return has_room(cluster);
+}
+
+void cluster_send(struct cluster *cluster)
+{
+    struct pool_shared *shared = cluster->pool->shared;
+    bool goes_on = cluster_send_again(cluster);
+    uint32_t level;
+    int picked;
+    while (goes_on && has_room(cluster) && (picked = board_pick(shared, &level)) >= 0) {
+        uint32_t index = (uint32_t)picked;
+        mark(shared, index); /* sequentially consistent, then: is it active? See "the life of a job" */
+        if (!job_is_active(shared, index) || shared->jobs[index]->level != level)
+            board_forget(shared, index, level);
+        else
+            goes_on = send_of(cluster, shared->jobs[index]);
+        unmark_unless_needed(cluster, index);
+    }
+}
+
+/* ---- cancelling */
+
+void cluster_pass_on_cancels(struct cluster *cluster)
+{
+    for (unsigned i = 0; i < cluster->flights_used; i++) {
+        struct flight *flight = &cluster->flights[i];
+        if (flight->number == 0 || !flight->sent || flight->cancelled || !atomic_load(&flight->job->stop_running))
+            continue;
+        int result = cluster->engine->cancel(cluster->connection, flight->number);
+        flight->cancelled = result >= 0;
+        if (result > 0) /* no machine has it */
+            cluster_end_flight(cluster, flight, MPROC_CANCELLED);
+    }
+}

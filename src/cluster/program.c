@@ -1,0 +1,64 @@
+/* What this program is, for those of other machines. SPDX-License-Identifier: MIT */
+#include "cluster/program.h"
+
+#include "memory/heap.h"
+#include "memory/region.h"
+#include "os/file.h"
+#include "process/registry.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* FNV-1a (Fowler, Noll, Vo). */
+static uint64_t hash(uint64_t seed, const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        seed = (seed ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return seed;
+}
+
+#define HASH_SEED UINT64_C(0xcbf29ce484222325)
+
+/* A sum, since the order in which tasks are registered is the linker's. */
+static void add_task(const struct mproc_task *task, void *sum)
+{
+    if (task->kind != MPROC_KIND_TASK)
+        return;
+    uint64_t sizes[2] = { task->input_size, task->output_size };
+    *(uint64_t *)sum += hash(hash(HASH_SEED, task->name, strlen(task->name)), sizes, sizeof sizes);
+}
+
+uint64_t program_digest(void)
+{
+    uint64_t sum = 1;
+    registry_each(add_task, &sum);
+    return sum;
+}
+
+uint64_t program_family(void)
+{
+    char boot[64];
+    struct stat stat;
+    int length = os_read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
+    if (length <= 0 || !region_existing() || fstat(region_descriptor(), &stat) != 0)
+        return 0;
+    uint64_t memory[2] = { stat.st_dev, stat.st_ino };
+    return hash(hash(HASH_SEED, boot, (size_t)length), memory, sizeof memory);
+}
+
+bool program_has_addresses(const void *data, size_t size)
+{
+    const struct region *region = region_existing();
+    if (!region)
+        return false;
+    uintptr_t first = (uintptr_t)region_unit_address(region, region->geometry.first_unit);
+    uintptr_t end = (uintptr_t)region_unit_address(region, atomic_load(&region->used_end));
+    for (size_t i = 0; i + sizeof(uintptr_t) <= size; i += sizeof(uintptr_t)) {
+        uintptr_t word;
+        memcpy(&word, (const char *)data + i, sizeof word);
+        if (word >= first && word < end && heap_contains((const void *)word, 1))
+            return true;
+    }
+    return false;
+}

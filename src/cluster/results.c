@@ -1,0 +1,189 @@
+/* Ending items as the results come. SPDX-License-Identifier: MIT */
+#include "cluster/cluster.h"
+#include "cluster/messages.h"
+#include "os/clock.h"
+#include "pool/item.h"
+#include "pool/job.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <string.h>
+
+/* Work in a batch: long beside what its way costs, short enough that machines end at about the same time. */
+#define BATCH_SHORT INT64_C(2500000)
+#define BATCH_LONG INT64_C(10000000)
+
+enum { BATCH_GROWTH = 4, WANT_MOST = 4096 };
+
+static bool fits(const struct result_head *head, const struct flight *flight)
+{
+    const struct job *job = flight->job;
+    return head->n == flight->count && head->output_is_bytes == job->output_is_bytes &&
+           (job->output_is_bytes || head->output_size == job->output_size);
+}
+
+/* All of it is looked at before anything is believed. */
+static bool is_whole(struct reader reader, const struct result_head *head)
+{
+    struct item_message item;
+    for (uint32_t i = 0; i < head->n; i++)
+        if (!result_read_item(&reader, head, &item))
+            return false;
+    return reader_is_done(&reader);
+}
+
+static void adapt(struct cluster *cluster, const struct flight *flight, int64_t ran)
+{
+    struct pace *pace = &cluster->paces[flight->job->index];
+    if (ran > BATCH_LONG && flight->count > 0) {
+        int64_t wanted = (BATCH_SHORT + BATCH_LONG) / 2 * flight->count / ran;
+        pace->want = wanted > 1 ? (uint32_t)wanted : 1;
+    } else if (ran < BATCH_SHORT && flight->count >= pace->want) {
+        pace->want = pace->want < WANT_MOST / BATCH_GROWTH ? pace->want * BATCH_GROWTH : WANT_MOST;
+    }
+}
+
+struct arrival {
+    int64_t began; /* when its machine had got the batch, by this one's clock */
+    unsigned slot;
+};
+
+static void note_record(struct job *job, uint32_t index, const struct item_message *item, const struct arrival *arrival)
+{
+    if (!job->records || !item->has_times)
+        return;
+    struct item_record *record = &job->records[index];
+    int64_t started = arrival->began + item->started;
+    record->pid = (uint32_t)item->outcome.pid;
+    record->worker = (uint16_t)arrival->slot;
+    record->attempts = item->outcome.attempts > 0 ? (uint16_t)(item->outcome.attempts - 1) : 0;
+    record->started = started > job->submitted ? started : job->submitted;
+    record->ran = item->outcome.ran;
+    record->cpu_time = item->outcome.cpu_time;
+    record->peak_memory = item->outcome.peak_memory;
+}
+
+/* Returns how the item ended: a result that there is no memory for is a failure. */
+static enum mproc_outcome_kind take_output(struct job *job, uint32_t index, struct item_message *item)
+{
+    char *output = job->output + (size_t)index * job->output_size;
+    if (!job->output_is_bytes) {
+        memcpy(output, item->output, job->output_size);
+        return MPROC_OK;
+    }
+    if (mproc_bytes_copy((struct mproc_bytes *)(void *)output, item->output, item->output_size) == 0)
+        return MPROC_OK;
+    item->outcome.code = -ENOMEM;
+    strcpy(item->outcome.message, "no memory is left for the result");
+    return MPROC_FAILED;
+}
+
+static bool end_item(struct job *job, uint32_t index, struct item_message *item, const struct arrival *arrival)
+{
+    if (!job_item_is_pending(job, index))
+        return true;
+    enum mproc_outcome_kind kind = item->outcome.kind;
+    note_record(job, index, item, arrival);
+    if (kind == MPROC_OK)
+        kind = take_output(job, index, item);
+    if (kind != MPROC_OK && job->outcomes) {
+        item->outcome.worker = (int)arrival->slot;
+        job->outcomes[index] = item->outcome;
+    }
+    job_end_item(job, index, kind);
+    return kind == MPROC_OK;
+}
+
+static void count(struct worker_slot *slot, const struct job *job, const struct result_head *head,
+                  uint32_t unsuccessful, int64_t now)
+{
+    atomic_fetch_add_explicit(&slot->items, head->n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->unsuccessful, unsuccessful, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->busy, head->ran, memory_order_relaxed);
+    histogram_add(&slot->run, head->ran / head->n, head->n);
+    histogram_add(&slot->latency, now - job->submitted, head->n);
+}
+
+static void land_with(struct cluster *cluster, struct flight *flight, struct reader *reader,
+                      const struct result_head *head)
+{
+    int64_t now = os_now();
+    struct arrival arrival = { now - head->took, cluster_slot_of(cluster, head->machine) };
+    struct job *job = flight->job;
+    uint32_t unsuccessful = 0;
+    for (uint32_t i = 0; i < head->n; i++) {
+        struct item_message item;
+        if (result_read_item(reader, head, &item))
+            unsuccessful += !end_item(job, flight->first + i, &item, &arrival);
+    }
+    count(&cluster->pool->shared->slots[arrival.slot], job, head, unsuccessful, now);
+    adapt(cluster, flight, head->ran);
+    cluster_land(cluster, flight);
+}
+
+static void completed(void *context, uint64_t number, const void *data, size_t size)
+{
+    struct cluster *cluster = context;
+    struct flight *flight = cluster_find_flight(cluster, number);
+    struct reader reader = { .data = data, .left = size };
+    struct result_head head;
+    if (!flight) /* of one that was not waited for any more */
+        return;
+    bool is_one = result_read_head(&reader, &head);
+    if (is_one && head.failure < 0) {
+        cluster_fail(cluster, head.failure, "machine '%s': %s", head.machine, head.reason);
+        return;
+    }
+    if (is_one && fits(&head, flight) && is_whole(reader, &head)) {
+        land_with(cluster, flight, &reader, &head);
+        return;
+    }
+    cluster_fail(cluster, MPROC_E_WIRE, "the result of %u items of '%s' from machine '%s' cannot be understood",
+                 flight->count, flight->job->name, head.machine);
+}
+
+static void lost(void *context, uint64_t number)
+{
+    struct flight *flight = cluster_find_flight(context, number);
+    if (flight)
+        cluster_end_flight(context, flight, MPROC_LOST);
+}
+
+static void send_anew(struct cluster *cluster, struct flight *flight)
+{
+    flight->number = ++cluster->last_number;
+    flight->sent = flight->cancelled = false;
+}
+
+static void rejected(void *context, uint64_t number, bool surely)
+{
+    struct flight *flight = cluster_find_flight(context, number);
+    if (!flight)
+        return;
+    flight->sent = false;
+    if (!surely)
+        return;
+    send_anew(context, flight);
+    flight->not_before = os_now() + INT64_C(50000000);
+}
+
+static void forgotten(void *context)
+{
+    struct cluster *cluster = context;
+    for (unsigned i = 0; i < FLIGHTS_MOST; i++) {
+        struct flight *flight = &cluster->flights[i];
+        if (flight->number == 0 || !flight->sent)
+            continue;
+        if (cluster_is_repeatable(flight->job))
+            send_anew(cluster, flight);
+        else
+            cluster_end_flight(cluster, flight, MPROC_LOST);
+    }
+}
+
+const struct mproc_engine_results cluster_results = {
+    .completed = completed,
+    .lost = lost,
+    .rejected = rejected,
+    .forgotten = forgotten,
+};
