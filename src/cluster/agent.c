@@ -64,9 +64,8 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
 
 static int announce(struct agent *agent, int64_t *next, int64_t now)
 {
-    if (now < *next && agent->self.running == agent->batches)
-        return 0;
-    if (now < *next && now > *next - SECOND * 3 / 4) /* not more often than four times a second */
+    int64_t early = *next - SECOND * 3 / 4; /* of news: at most four times a second */
+    if (now < early || (now < *next && agent->self.running == agent->batches))
         return 0;
     *next = now + SECOND;
     agent->self.running = agent->batches;

@@ -20,7 +20,8 @@ struct agent_batch {
     struct batch_message message;
     const struct mproc_task *task;
     mproc_future *future;
-    int failure; /* why it cannot be run: of its items, or of the pool */
+    int failure;      /* why its items cannot be run */
+    int pool_failure; /* why nothing of its pool can be run here */
     bool is_done;
     struct writer result; /* once it is done */
 };

@@ -118,7 +118,7 @@ static void *dispatch(void *argument)
         else if (goes_on(cluster))
             wait_for_news(cluster, &idle);
     }
-    cluster_end_all_flights(cluster, MPROC_LOST);
+    cluster_lose_all_flights(cluster);
     atomic_store(&cluster->gone, 1);
     for (int i = 0; i <= POOL_BELLS; i++)
         board_ring(&shared->bells[i]); /* should the pool be broken */
@@ -149,6 +149,8 @@ static int begin(struct cluster *cluster, const struct mproc_pool_open_arguments
         .digest = program_digest(),
         .family = program_family(),
         .workers_most = (uint32_t)arguments->workers,
+        .workers_least = (uint32_t)arguments->workers_least,
+        .idle_timeout = arguments->idle_timeout,
         .items_per_worker = arguments->items_per_worker,
         .memory_limit = arguments->memory_limit,
         .memory_kill = arguments->memory_kill,

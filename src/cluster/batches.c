@@ -82,14 +82,13 @@ void agent_begin_batch(struct session *session, uint64_t number, const void *dat
     batch->arrived = os_now();
     batch->data = memcpy(copy, data, size);
     if (!batch_read(&batch->message, copy, size)) {
-        batch->failure = MPROC_E_WIRE;
-        batch->message.n = 0;
+        batch->pool_failure = MPROC_E_WIRE;
     } else {
         batch->failure = check(batch);
         if (!batch->failure)
-            batch->failure = submit(batch);
+            batch->pool_failure = submit(batch);
     }
-    batch->is_done = batch->failure != 0;
+    batch->is_done = batch->failure || batch->pool_failure;
     batch->next = session->batches;
     session->batches = batch;
     session->agent->batches++;
@@ -157,6 +156,8 @@ static int64_t time_of_all(const struct agent_batch *batch)
 /* A pool of ours that broke cannot run anything of that session any more; the other side says so to its user. */
 static int failure_of_pool(const struct agent_batch *batch)
 {
+    if (batch->pool_failure)
+        return batch->pool_failure;
     int result = batch->future ? mproc_future_wait(batch->future, 0) : 0;
     return result < 0 && result != -ETIMEDOUT && result != MPROC_E_TERMINATED ? result : 0;
 }
@@ -166,7 +167,7 @@ static void write_result(struct agent_batch *batch)
     static struct result_head head;
     head = (struct result_head) {
         .n = batch->message.n,
-        .failure = batch->failure == MPROC_E_WIRE ? batch->failure : failure_of_pool(batch),
+        .failure = failure_of_pool(batch),
         .ran = time_of_all(batch),
         .took = os_now() - batch->arrived,
         .output_is_bytes = batch->message.output_is_bytes,

@@ -88,7 +88,8 @@ void cluster_land(struct cluster *cluster, struct flight *flight);
 /* Ends those that have not, and lands. */
 void cluster_end_flight(struct cluster *cluster, struct flight *flight, enum mproc_outcome_kind kind);
 
-void cluster_end_all_flights(struct cluster *cluster, enum mproc_outcome_kind kind);
+/* With the pool broken or terminated: the items are lost, and the calls return why. */
+void cluster_lose_all_flights(struct cluster *cluster);
 
 /* True if the job may be run again after the machine that had it is lost. */
 bool cluster_is_repeatable(const struct job *job);

@@ -97,11 +97,17 @@ void cluster_end_flight(struct cluster *cluster, struct flight *flight, enum mpr
     cluster_land(cluster, flight);
 }
 
-void cluster_end_all_flights(struct cluster *cluster, enum mproc_outcome_kind kind)
+void cluster_lose_all_flights(struct cluster *cluster)
 {
-    for (unsigned i = 0; i < FLIGHTS_MOST; i++)
-        if (cluster->flights[i].number)
-            cluster_end_flight(cluster, &cluster->flights[i], kind);
+    bool broken = atomic_load(&cluster->pool->shared->state) != POOL_OPEN;
+    for (unsigned i = 0; i < FLIGHTS_MOST; i++) {
+        struct flight *flight = &cluster->flights[i];
+        if (flight->number == 0)
+            continue;
+        if (broken)
+            flight->job->failure = pool_reason(cluster->pool);
+        cluster_end_flight(cluster, flight, MPROC_LOST);
+    }
 }
 
 /* ---- a batch as bytes */

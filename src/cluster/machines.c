@@ -72,14 +72,18 @@ int cluster_look_at_machines(struct cluster *cluster)
     if (found < 0)
         return found;
     unsigned known = found < MACHINES_MOST ? (unsigned)found : MACHINES_MOST, workers = 0;
+    unsigned cap = atomic_load(&cluster->pool->shared->most);
     uint64_t digest = program_digest();
     for (unsigned i = 0; i < known; i++)
-        workers += machines[i].digest == digest ? machines[i].workers : 0;
+        workers += machines[i].digest != digest ? 0 : cap > 0 && machines[i].workers > cap ? cap : machines[i].workers;
+    cluster->workers = workers;
+    for (unsigned i = 0; i < known; i++)
+        if (machines[i].digest == digest)
+            cluster_slot_of(cluster, machines[i].name);
     pthread_mutex_lock(&cluster->lock);
     memcpy(cluster->machines, machines, known * sizeof machines[0]);
     cluster->machines_count = known;
     pthread_mutex_unlock(&cluster->lock);
-    cluster->workers = workers;
     int64_t now = os_now();
     if (workers > 0 || !needs_machines(cluster))
         cluster->without_machines = 0;

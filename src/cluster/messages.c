@@ -48,6 +48,8 @@ void description_write(struct writer *writer, const struct description *descript
     write_number(writer, description->family, 8);
     write_text(writer, description->program);
     write_number(writer, description->workers_most, 4);
+    write_number(writer, description->workers_least, 4);
+    write_number(writer, (uint64_t)description->idle_timeout, 8);
     write_number(writer, description->items_per_worker, 8);
     write_number(writer, description->memory_limit, 8);
     write_number(writer, description->memory_kill, 8);
@@ -70,6 +72,8 @@ bool description_read(struct description *description, const void *data, size_t 
     description->family = read_number(&reader, 8);
     read_text(&reader, description->program, sizeof description->program);
     description->workers_most = (uint32_t)read_number(&reader, 4);
+    description->workers_least = (uint32_t)read_number(&reader, 4);
+    description->idle_timeout = (int64_t)read_number(&reader, 8);
     description->items_per_worker = read_number(&reader, 8);
     description->memory_limit = read_number(&reader, 8);
     description->memory_kill = read_number(&reader, 8);

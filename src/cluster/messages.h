@@ -28,6 +28,8 @@ struct description {
     uint64_t family; /* 0, or whose shared heap addresses in its inputs may be of */
     char program[PROGRAM_NAME_SIZE];
     uint32_t workers_most; /* on each machine; 0: as many as it has */
+    uint32_t workers_least;
+    int64_t idle_timeout;
     uint64_t items_per_worker, memory_limit, memory_kill;
     int64_t ask_grace, terminate_grace;
     int32_t nice, start_failures;

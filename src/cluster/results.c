@@ -71,6 +71,8 @@ static enum mproc_outcome_kind take_output(struct job *job, uint32_t index, stru
         memcpy(output, item->output, job->output_size);
         return MPROC_OK;
     }
+    if (item->output_size == 0) /* the struct says so from the beginning */
+        return MPROC_OK;
     if (mproc_bytes_copy((struct mproc_bytes *)(void *)output, item->output, item->output_size) == 0)
         return MPROC_OK;
     item->outcome.code = -ENOMEM;
@@ -78,10 +80,11 @@ static enum mproc_outcome_kind take_output(struct job *job, uint32_t index, stru
     return MPROC_FAILED;
 }
 
-static bool end_item(struct job *job, uint32_t index, struct item_message *item, const struct arrival *arrival)
+/* Returns how many attempts did not succeed. */
+static uint32_t end_item(struct job *job, uint32_t index, struct item_message *item, const struct arrival *arrival)
 {
     if (!job_item_is_pending(job, index))
-        return true;
+        return 0;
     enum mproc_outcome_kind kind = item->outcome.kind;
     note_record(job, index, item, arrival);
     if (kind == MPROC_OK)
@@ -91,7 +94,7 @@ static bool end_item(struct job *job, uint32_t index, struct item_message *item,
         job->outcomes[index] = item->outcome;
     }
     job_end_item(job, index, kind);
-    return kind == MPROC_OK;
+    return (item->outcome.attempts > 1 ? (uint32_t)item->outcome.attempts - 1 : 0) + (kind != MPROC_OK);
 }
 
 static void count(struct worker_slot *slot, const struct job *job, const struct result_head *head,
@@ -114,7 +117,7 @@ static void land_with(struct cluster *cluster, struct flight *flight, struct rea
     for (uint32_t i = 0; i < head->n; i++) {
         struct item_message item;
         if (result_read_item(reader, head, &item))
-            unsuccessful += !end_item(job, flight->first + i, &item, &arrival);
+            unsuccessful += end_item(job, flight->first + i, &item, &arrival);
     }
     count(&cluster->pool->shared->slots[arrival.slot], job, head, unsuccessful, now);
     adapt(cluster, flight, head->ran);

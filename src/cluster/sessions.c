@@ -45,6 +45,8 @@ static int open_local(struct session *session, const struct description *descrip
         .size = sizeof arguments,
         .pool = &session->local,
         .workers = (int)workers,
+        .workers_least = (int)(description->workers_least < workers ? description->workers_least : workers),
+        .idle_timeout = description->idle_timeout,
         .name = "mproc",
         .initializer = worker_task(&description->initializer, &inputs[0]),
         .finalizer = worker_task(&description->finalizer, &inputs[1]),

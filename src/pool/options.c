@@ -102,9 +102,8 @@ static int check_rest(struct mproc_pool_open_arguments *arguments)
         return refuse(arguments, ".backend = MPROC_CLUSTER takes .cluster, a URL");
     if (arguments->cluster && arguments->backend != MPROC_CLUSTER)
         return refuse(arguments, ".cluster is for processes on other machines: leave out .backend");
-    if (arguments->backend == MPROC_CLUSTER &&
-        (arguments->workers_least != arguments->workers || arguments->fork_with_threads))
-        return refuse(arguments, ".workers_least and .fork_with_threads are not for a cluster");
+    if (arguments->backend == MPROC_CLUSTER && arguments->fork_with_threads)
+        return refuse(arguments, ".fork_with_threads is not for a cluster");
     if ((arguments->memory_limit || arguments->memory_kill) && arguments->backend != MPROC_PROCESSES &&
         arguments->backend != MPROC_CLUSTER)
         return refuse(arguments, ".memory_limit and .memory_kill take processes: others have no memory of their own");

@@ -10,14 +10,24 @@
 #define METHOD MPROC_FORK
 #endif
 
-#define IS_PROCESSES (BACKEND == MPROC_PROCESSES)
+#ifdef CLUSTER_SUITE
+#include "cluster.h"
+#define CLUSTER_URL cluster_url()
+#define CLUSTER_WORKERS CLUSTER_AGENT_WORKERS
+#else
+#define CLUSTER_WORKERS 0
+#define CLUSTER_URL NULL
+#endif
+
+#define IS_CLUSTER (BACKEND == MPROC_CLUSTER)
+#define IS_PROCESSES (BACKEND == MPROC_PROCESSES || IS_CLUSTER)
 #define IS_SERIAL (BACKEND == MPROC_SERIAL)
 
 /* As HARNESS_MAIN, with mproc_init where the start method needs it. */
 #define CONFORMANCE_MAIN(tests)                                                                                        \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
-        if (argc == 3 && METHOD != MPROC_FORK && mproc_init(&argc, &argv) != 0)                                        \
+        if (argc == 3 && (METHOD != MPROC_FORK || IS_CLUSTER) && mproc_init(&argc, &argv) != 0)                        \
             return 1;                                                                                                  \
         return harness_main(argc, argv, tests, sizeof(tests) / sizeof(tests)[0], HARNESS_SECONDS);                     \
     }
@@ -54,6 +64,7 @@ static inline mproc_pool *open_with(struct mproc_pool_open_arguments arguments)
     arguments.pool = &pool;
     arguments.backend = BACKEND;
     arguments.method = METHOD;
+    arguments.cluster = CLUSTER_URL;
     arguments.error = &error;
     if (mproc_pool_open_with(&arguments) != 0)
         fail_msg("%s", error.message);

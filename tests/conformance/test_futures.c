@@ -399,7 +399,7 @@ static int submit_inside(const struct inside *inside, int64_t *result)
         return mproc_task_fail(2, "it has not ended in line");
     if (*result != (int64_t)inside->number * inside->number)
         return mproc_task_fail(3, "the result is not there");
-    if (mproc_pool_join(inside->pool, 0) != -EDEADLK)
+    if (inside->pool && mproc_pool_join(inside->pool, 0) != -EDEADLK)
         return mproc_task_fail(4, "it may wait for itself");
     if (mproc_submit(&other, NULL, square, &inside->number, result) != 0 || mproc_future_free(other) != 0)
         return mproc_task_fail(5, "the default pool takes no task");
@@ -416,7 +416,7 @@ static void a_task_that_submits_to_its_own_pool_does_it_in_line(void **state)
     struct mproc_error error = { .message = "" };
     mproc_pool *pool = OPEN(.workers = 2, .backlog = 1);
     for (int i = 0; i < N; i++)
-        inside[i] = (struct inside) { pool, i };
+        inside[i] = (struct inside) { IS_CLUSTER ? NULL : pool, i }; /* a handle means nothing on another machine */
     int err = mproc_map(pool, submit_inside, inside, squares, N, .error = &error);
     assert_string_equal(error.message, "");
     assert_int_equal(err, 0);

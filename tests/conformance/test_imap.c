@@ -281,6 +281,7 @@ static void an_iteration_can_be_ended_in_its_midst(void **state)
     if (!IS_SERIAL) { /* with an item that runs until it is asked to stop */
         struct source source = { .board = board, .deed = UNTIL_ASKED, .n = 10 };
         mproc_imap *results = NULL;
+        assert_int_equal(mproc_pool_join(pool, MPROC_FOREVER), 0); /* what other machines have in hand */
         int started = board->started;
         assert_int_equal(IMAP(&results, pool, &source, .window = 1), 0);
         while (board->started == started)

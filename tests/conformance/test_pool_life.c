@@ -59,6 +59,14 @@ static int use_state(const int *unused, struct use *use)
 }
 MPROC_TASK(use_state);
 
+/* Machines close their pools soon after this one. */
+static void close_and_settle(mproc_pool *pool, struct board *board)
+{
+    assert_int_equal(mproc_pool_close(pool), 0);
+    while (IS_CLUSTER && board->ended != board->started)
+        harness_sleep_ms(1);
+}
+
 static void each_worker_has_its_own_state(void **state)
 {
     (void)state;
@@ -79,7 +87,7 @@ static void each_worker_has_its_own_state(void **state)
             items[uses[i].worker] = uses[i].items;
     }
     assert_int_equal(items[0] + items[1] + items[2], N); /* each counted its own */
-    assert_int_equal(mproc_pool_close(pool), 0);
+    close_and_settle(pool, board);
     assert_true(board->started >= 1 && board->started <= (IS_SERIAL ? 1 : 3));
     assert_int_equal(board->ended, board->started);
     assert_int_equal(board->signals, N);
@@ -132,11 +140,12 @@ static void an_initializer_has_to_be_registered(void **state)
     mproc_pool *pool = (mproc_pool *)state;
     struct config config = { 0 };
     struct mproc_error error;
-    assert_int_equal(mproc_pool_open(&pool, .backend = BACKEND, .method = METHOD, .error = &error,
+    assert_int_equal(mproc_pool_open(&pool, .backend = BACKEND, .method = METHOD, .cluster = CLUSTER_URL,
+                                     .error = &error,
                                      .initializer = MPROC_INITIALIZER(not_registered, &config, struct state)),
                      MPROC_E_UNREGISTERED);
     assert_non_null(strstr(error.message, "not_registered"));
-    assert_int_equal(mproc_pool_open(&pool, .backend = BACKEND, .method = METHOD,
+    assert_int_equal(mproc_pool_open(&pool, .backend = BACKEND, .method = METHOD, .cluster = CLUSTER_URL,
                                      .finalizer = MPROC_FINALIZER(not_registered, &config, struct state)),
                      MPROC_E_UNREGISTERED);
     assert_ptr_equal(pool, state);
@@ -227,7 +236,7 @@ static void a_worker_is_replaced_after_its_items(void **state)
         assert_int_equal(mproc_apply(pool, use_state, &in[i], &uses[i]), 0);
         assert_true(uses[i].items <= EACH);
     }
-    assert_int_equal(mproc_pool_close(pool), 0);
+    close_and_settle(pool, board);
     assert_int_equal(board->signals, N + 12);
     assert_int_equal(board->ended, board->started);
     assert_true(board->started >= (N + 12) / EACH);

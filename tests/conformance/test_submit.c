@@ -138,7 +138,8 @@ static void arrays_in_the_heap_are_used_in_place(void **state)
     assert_int_equal(mproc_future_wait(future, MPROC_FOREVER), 0);
     for (int i = 0; i < N; i++) {
         assert_int_equal(squares[i], i * i);
-        assert_ptr_equal(mproc_future_value(future, (size_t)i), &squares[i]);
+        if (!IS_CLUSTER) /* whose machines do not see the heap */
+            assert_ptr_equal(mproc_future_value(future, (size_t)i), &squares[i]);
     }
     assert_int_equal(mproc_future_free(future), 0);
     assert_int_equal(mproc_pool_close(pool), 0);
@@ -398,7 +399,7 @@ static void items_of_a_higher_priority_are_taken_first(void **state)
         assert_int_equal(results[i], 2 * priorities[i]);
         if (IS_SERIAL)
             assert_int_equal(number, priorities[i]); /* each when it was submitted */
-        else if (i > 0)
+        else if (i > (IS_CLUSTER ? 4 : 0))           /* what is on its way to a machine is not overtaken */
             assert_true(number <= board->numbers[i]);
     }
     for (int i = 0; i <= N; i++)
@@ -423,7 +424,13 @@ static void a_running_map_gives_way_to_a_higher_priority(void **state)
     gate_open(&board->gate);
     assert_int_equal(mproc_future_wait(map, MPROC_FOREVER), 0);
     assert_int_equal(mproc_future_wait(first, MPROC_FOREVER), 0);
-    assert_int_equal(board->numbers[IS_SERIAL ? N : 1], 77);
+    int place = 0;
+    while (board->numbers[place] != 77)
+        place++;
+    if (IS_CLUSTER) /* behind what was on its way to the machine */
+        assert_in_range(place, 1, N / 2);
+    else
+        assert_int_equal(place, IS_SERIAL ? N : 1);
     assert_int_equal(mproc_future_free(map), 0);
     assert_int_equal(mproc_future_free(first), 0);
     end(pool, board);

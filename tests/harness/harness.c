@@ -149,6 +149,13 @@ static double patience;
 
 /* ---- in the test's process */
 
+static void (*at_end)(void);
+
+void harness_at_end(void (*call)(void))
+{
+    at_end = call;
+}
+
 struct resources {
     int descriptors;
     size_t heap_bytes;
@@ -165,6 +172,8 @@ static int run_in_this_process(const struct CMUnitTest *test)
     struct resources before = resources_now();
     struct CMUnitTest one[1] = { *test };
     int failed = cmocka_run_group_tests(one, NULL, NULL);
+    if (at_end)
+        at_end();
     struct resources after = resources_now();
     /* Processes that are on their way out keep what they work in. */
     bool may_leave_memory = uses_default_pool || leaves_memory || failed;

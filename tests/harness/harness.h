@@ -57,6 +57,9 @@ void harness_uses_default_pool(void);
  * begins. Limits of the process that were set before hold. */
 void harness_restart_with(const char *variable, const char *value);
 
+/* Called when the test has ended, before it is looked at what it leaves. */
+void harness_at_end(void (*call)(void));
+
 /* The test leaves memory in the heap on purpose. */
 void harness_leaves_memory(void);
 
