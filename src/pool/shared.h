@@ -254,7 +254,14 @@ struct worker_slot {
     struct histogram latency, run;
 };
 
-enum pool_state { POOL_OPEN = 0, POOL_CLOSING, POOL_TERMINATING, POOL_NO_WORKERS, POOL_WORKERS_FAIL, POOL_CLUSTER_FAILS };
+enum pool_state {
+    POOL_OPEN = 0,
+    POOL_CLOSING,
+    POOL_TERMINATING,
+    POOL_NO_WORKERS,
+    POOL_WORKERS_FAIL,
+    POOL_CLUSTER_FAILS
+};
 
 /* What the workers and the supervisor are to do. Constant. */
 struct pool_options {
