@@ -27,6 +27,7 @@ enum {
     MPROC_ENGINE_MESSAGE_SIZE = 240,  /**< bytes, with the terminating NUL */
     MPROC_ENGINE_LEASES = 1,          /**< capability: machines and their loss are noticed, and their batches freed */
     MPROC_ENGINE_REPLACES_SERVER = 2, /**< capability: the server may go and come back */
+    MPROC_ENGINE_IS_STARTED_WITH_ALL = 4, /**< all processes begin and end together, and may not fork afterwards */
 };
 
 /** How to connect. */
@@ -113,7 +114,8 @@ struct mproc_engine {
 
     /** Says how the agent's machine is. */
     int (*announce)(void *connection, const struct mproc_engine_machine *self);
-    /** Takes up to about `most` batches (0: only news of pools). Does not wait. */
+    /** Takes up to about `most` batches (0: only news of pools). Does not wait. MPROC_E_CLOSED: the other side has
+     * ended, and so may the agent. */
     int (*fetch)(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
     /** A batch is done. Returns 0, also if somebody else's result was first; or -EAGAIN: say it again later. */
     int (*complete)(void *connection, uint64_t pool, uint64_t number, const void *data, size_t size);

@@ -45,6 +45,7 @@ struct agent {
     struct session *sessions;
     unsigned batches;   /* in hand */
     int64_t batch_took; /* the last one */
+    int64_t patience;   /* see wait_for_news */
     bool leaving;
 };
 

@@ -60,7 +60,8 @@ static int open_local(struct session *session, const struct description *descrip
         .terminate_grace = description->terminate_grace,
         .error = &error,
     };
-    int err = mproc_pool_open_with(&arguments);
+    bool may_fork = !(session->agent->engine->capabilities & MPROC_ENGINE_IS_STARTED_WITH_ALL);
+    int err = may_fork ? mproc_pool_open_with(&arguments) : MPROC_E_THREADED_FORK;
     if (err == MPROC_E_THREADED_FORK) {
         arguments.method = MPROC_FORKSERVER;
         err = mproc_pool_open_with(&arguments);

@@ -56,11 +56,14 @@ int mproc_init(int *argc, char ***argv)
     int err = mproc_family_check();
     if (err)
         return err;
+    struct hidden_environment *hidden = init_hide_environment();
     err = forkserver_begin(named ? (*argv)[0] : program_invocation_name);
+    init_show_environment(hidden);
     if (err)
         return err;
     exit_watch();
     if (named)
         init_be_agent_if_told(*argc, *argv);
+    init_serve_if_not_first(named ? (*argv)[0] : program_invocation_name);
     return 0;
 }

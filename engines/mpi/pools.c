@@ -1,0 +1,264 @@
+/* Rank 0: the pools, and which agent gets what. SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <errno.h>
+#include <mproc/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHORT_BATCH INT64_C(50000000)
+
+/* Submitted, and maybe sent; or the result of one. Oldest first. */
+struct entry {
+    struct entry *next;
+    uint64_t number;
+    int rank; /* that has it; 0: none */
+    int64_t sent_at;
+    size_t size;
+    char data[];
+};
+
+struct mpi_pool {
+    struct mpi_pool *next;
+    uint64_t id;
+    int64_t lease;
+    struct entry *batches, *results;
+    struct entry **results_end;
+};
+
+/* An agent. */
+struct rank {
+    struct mproc_engine_machine machine;
+    int64_t heard; /* 0: never */
+    unsigned batches;
+    int64_t batch_took;
+};
+
+static struct mpi_pool *pools;
+static struct rank *ranks; /* world.size */
+static uint64_t last_id;
+
+/* ---- agents */
+
+/* As many as it has workers; of short batches some more, so that it need not wait for the next. */
+static unsigned room(const struct rank *rank)
+{
+    unsigned most = rank->machine.workers * (rank->batch_took < SHORT_BATCH ? 2 : 1);
+    return rank->heard && rank->batches < most ? most - rank->batches : 0;
+}
+
+static int find_rank(void)
+{
+    int best = 0;
+    for (int i = 1; i < world.size; i++)
+        if (room(&ranks[i]) > (best ? room(&ranks[best]) : 0))
+            best = i;
+    return best;
+}
+
+/* Sends what waits for room. */
+static int send_waiting(void)
+{
+    for (struct mpi_pool *pool = pools; pool; pool = pool->next)
+        for (struct entry *batch = pool->batches; batch; batch = batch->next) {
+            int rank = batch->rank ? 0 : find_rank();
+            if (batch->rank)
+                continue;
+            if (!rank)
+                return 0;
+            int err = world_send(rank, TAG_BATCH, (struct head) { pool->id, batch->number }, batch->data, batch->size);
+            if (err)
+                return err;
+            batch->rank = rank;
+            batch->sent_at = world_now();
+            ranks[rank].batches++;
+        }
+    return 0;
+}
+
+static struct entry *make_entry(uint64_t number, const void *data, size_t size)
+{
+    struct entry *entry = malloc(sizeof *entry + size);
+    if (!entry)
+        return NULL;
+    *entry = (struct entry) { .number = number, .size = size };
+    memcpy(entry->data, data, size);
+    return entry;
+}
+
+/* ---- what comes */
+
+static void take_result(const struct message *message)
+{
+    struct mpi_pool *pool = pools;
+    struct rank *rank = &ranks[message->rank];
+    while (pool && pool->id != message->head.pool)
+        pool = pool->next;
+    struct entry **link = pool ? &pool->batches : NULL;
+    while (link && *link && (*link)->number != message->head.number)
+        link = &(*link)->next;
+    if (!link || !*link) /* its pool is closed */
+        return;
+    struct entry *batch = *link, *result;
+    rank->batches--;
+    rank->batch_took = world_now() - batch->sent_at;
+    result = make_entry(batch->number, message->data + sizeof message->head, message->size);
+    if (!result) {
+        world_fail("no memory is left for a result");
+        return;
+    }
+    *link = batch->next;
+    free(batch);
+    *pool->results_end = result;
+    pool->results_end = &result->next;
+}
+
+static int take_messages(void)
+{
+    struct message message;
+    int result;
+    while ((result = world_receive(&message)) == 1) {
+        struct rank *rank = &ranks[message.rank];
+        rank->heard = world_now();
+        if (message.tag == TAG_MACHINE && message.size == sizeof rank->machine)
+            memcpy(&rank->machine, message.data + sizeof message.head, sizeof rank->machine);
+        else if (message.tag == TAG_RESULT)
+            take_result(&message);
+        world_drop(&message);
+    }
+    return result;
+}
+
+/* An agent that computes says so all the same: its process does nothing but this. */
+static int check_ranks(int64_t lease)
+{
+    int64_t now = world_now();
+    for (int i = 1; i < world.size; i++)
+        if (ranks[i].heard && now - ranks[i].heard > 2 * lease)
+            return world_fail("rank %d (%s) has not been heard of for %lld s, and MPI goes on without none", i,
+                              ranks[i].machine.name, (long long)(2 * lease / 1000000000));
+    return 0;
+}
+
+/* ---- pools */
+
+int pools_open(struct mpi_pool **opened, const struct mproc_engine_options *options)
+{
+    struct mpi_pool *pool = calloc(1, sizeof *pool);
+    if (!ranks)
+        ranks = calloc((size_t)world.size, sizeof *ranks);
+    if (!pool || !ranks) {
+        free(pool);
+        return -ENOMEM;
+    }
+    pool->id = ++last_id;
+    pool->lease = options->lease;
+    pool->results_end = &pool->results;
+    pool->next = pools;
+    pools = pool;
+    *opened = pool;
+    return 0;
+}
+
+static void free_entries(struct entry *entries)
+{
+    while (entries) {
+        struct entry *entry = entries;
+        entries = entry->next;
+        free(entry);
+    }
+}
+
+void pools_close(struct mpi_pool *pool)
+{
+    struct mpi_pool **link = &pools;
+    while (*link != pool)
+        link = &(*link)->next;
+    *link = pool->next;
+    for (int i = 1; i < world.size; i++)
+        world_send(i, TAG_CLOSE, (struct head) { pool->id, 0 }, NULL, 0);
+    for (const struct entry *batch = pool->batches; batch; batch = batch->next)
+        if (batch->rank && ranks[batch->rank].batches > 0)
+            ranks[batch->rank].batches--;
+    free_entries(pool->batches);
+    free_entries(pool->results);
+    free(pool);
+}
+
+int pools_begin(struct mpi_pool *pool, const void *description, size_t size)
+{
+    int err = 0;
+    for (int i = 1; i < world.size && !err; i++)
+        err = world_send(i, TAG_OPEN, (struct head) { pool->id, 0 }, description, size);
+    return err;
+}
+
+int pools_submit(struct mpi_pool *pool, const struct mproc_engine_batch *batch)
+{
+    struct entry *entry = make_entry(batch->number, batch->data, batch->size);
+    struct entry **end = &pool->batches;
+    if (!entry)
+        return -EAGAIN;
+    while (*end)
+        end = &(*end)->next;
+    *end = entry;
+    return send_waiting();
+}
+
+int pools_results(struct mpi_pool *pool, const struct mproc_engine_results *results, void *context)
+{
+    int err = take_messages();
+    if (!err)
+        err = send_waiting();
+    while (pool->results) {
+        struct entry *result = pool->results;
+        pool->results = result->next;
+        if (!pool->results)
+            pool->results_end = &pool->results;
+        if (result->size > 0)
+            results->completed(context, result->number, result->data, result->size);
+        else /* the rank runs another program */
+            results->lost(context, result->number);
+        free(result);
+    }
+    return err;
+}
+
+int pools_cancel(struct mpi_pool *pool, uint64_t number)
+{
+    struct entry **link = &pool->batches;
+    while (*link && (*link)->number != number)
+        link = &(*link)->next;
+    struct entry *batch = *link;
+    if (!batch)
+        return 0;
+    if (batch->rank)
+        return world_send(batch->rank, TAG_CANCEL, (struct head) { pool->id, number }, NULL, 0);
+    *link = batch->next;
+    free(batch);
+    return 1;
+}
+
+int pools_machines(struct mproc_engine_machine *machines, int most)
+{
+    int err = take_messages(), count = 0;
+    if (err)
+        return err;
+    for (int i = 1; i < world.size; i++)
+        if (ranks[i].heard && ranks[i].machine.workers > 0 && count++ < most)
+            machines[count - 1] = ranks[i].machine;
+    return count;
+}
+
+int pools_tend(struct mpi_pool *pool)
+{
+    int err = take_messages();
+    return err ? err : check_ranks(pool->lease);
+}
+
+void pools_quit(void)
+{
+    for (int i = 1; i < world.size; i++)
+        world_send(i, TAG_QUIT, (struct head) { 0, 0 }, NULL, 0);
+}
