@@ -47,6 +47,7 @@ struct mproc_agent_arguments {
 struct mproc_machine_statistics {
     char name[64];         /**< the agent's */
     bool same_build;       /**< it has the same tasks as this program; if not, it is given none */
+    int worker;            /**< what outcomes of its items say; -1: this pool has none yet */
     int workers;           /**< that it has */
     int running;           /**< batches of items that it has in hand, of all pools */
     uint64_t items;        /**< that it has ended, of all pools */

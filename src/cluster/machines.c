@@ -96,6 +96,15 @@ int cluster_look_at_machines(struct cluster *cluster)
 
 /* ---- for the user */
 
+/* Not made if it is not there: a machine without results has none. */
+static int find_slot(const struct cluster *cluster, const char *machine)
+{
+    for (unsigned slot = 0; slot < cluster->names_count; slot++)
+        if (strcmp(cluster->names[slot], machine) == 0)
+            return (int)slot;
+    return -1;
+}
+
 static int copy_machines(struct cluster *cluster, struct mproc_machine_statistics *statistics, size_t most)
 {
     uint64_t digest = program_digest();
@@ -105,6 +114,7 @@ static int copy_machines(struct cluster *cluster, struct mproc_machine_statistic
         const struct mproc_engine_machine *machine = &cluster->machines[i];
         statistics[i] = (struct mproc_machine_statistics) {
             .same_build = machine->digest == digest,
+            .worker = find_slot(cluster, machine->name),
             .workers = (int)machine->workers,
             .running = (int)machine->running,
             .items = machine->items,
