@@ -52,6 +52,7 @@ for purpose in "$@"; do
         need libgd-dev has_header gd.h
         need libcurl4-openssl-dev has_header curl/curl.h
         need zlib1g-dev has_header zlib.h
+        need libpng-dev has_header png.h
         need git has git
         need procps has ps
         need python3 has python3
