@@ -97,7 +97,8 @@ int redis_error(struct redis *redis, const redisReply *reply)
         begins(reply, "NOREPLICAS") || begins(reply, "TRYAGAIN"))
         return redis_suffer(redis, reply->str);
     if (begins(reply, "WRONGPASS") || begins(reply, "NOAUTH") || begins(reply, "NOPERM") || begins(reply, "ERR AUTH") ||
-        begins(reply, "ERR invalid password"))
+        begins(reply, "ERR invalid password") || begins(reply, "ERR Protocol error: unauthenticated") ||
+        begins(reply, "ERR The user executing the script can't"))
         return end_use(redis, redis_say(redis, MPROC_E_SERVER_REFUSES, "the server refuses: %s", reply->str));
     if (begins(reply, "ERR unknown command"))
         return end_use(redis,
@@ -124,7 +125,9 @@ static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
     if (!err)
         err = resp_receive(resp, &reply, deadline);
     if (err)
-        return err;
+        return redis_say(redis, err, "the server %s when it was told the password%s",
+                         err == -EAGAIN ? "did not answer" : "closed the connection",
+                         redis->address.tls ? "" : ": if it takes TLS only, the URL begins with rediss://");
     if (reply->type == REDIS_REPLY_ERROR)
         err = redis_error(redis, reply);
     freeReplyObject(reply);
