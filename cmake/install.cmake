@@ -10,6 +10,8 @@ if(TARGET mproc-timeline)
   install(FILES tools/mproc-timeline.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 
+install(FILES share/mproc-agent@.service share/mproc-farm.slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/mproc)
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mproc)
 install(EXPORT mproc NAMESPACE mproc:: FILE mproc-targets.cmake DESTINATION ${package_dir})
 configure_package_config_file(cmake/mproc-config.cmake.in mproc-config.cmake INSTALL_DESTINATION ${package_dir})
