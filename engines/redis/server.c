@@ -87,8 +87,19 @@ static bool begins(const redisReply *reply, const char *with)
     return strncmp(reply->str, with, strlen(with)) == 0;
 }
 
+/* A pool's keys are gone: it has closed, or died, or the server was started again. Whoever knows it looks again. */
+static int look_again(struct redis *redis)
+{
+    redis->next_discovery = 0;
+    for (unsigned i = 0; i < redis->pools_count; i++)
+        redis->pools[i].asked = true;
+    return -EAGAIN;
+}
+
 int redis_error(struct redis *redis, const redisReply *reply)
 {
+    if (strstr(reply->str, "NOGROUP")) /* in a script's error it is in the middle */
+        return look_again(redis);
     if (begins(reply, "OOM"))
         return redis_suffer(redis,
                             "the server's memory is full (its maxmemory): give it more, or submit less at a time");

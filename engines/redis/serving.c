@@ -92,10 +92,11 @@ int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_
 /* ---- leases */
 
 /* Renews those that are still this agent's: whoever took one over keeps it. */
-static const char renew_script[] = "for i=3,#ARGV do "
+static const char renew_script[] = "if redis.call('EXISTS',KEYS[1],KEYS[2])<2 then return 0 end "
+                                   "for i=3,#ARGV do "
                                    "if #redis.call('XPENDING',KEYS[1],'agents',ARGV[i],ARGV[i],1,ARGV[1])==1 then "
                                    "redis.call('XCLAIM',KEYS[1],'agents',ARGV[1],0,ARGV[i],'JUSTID') end end "
-                                   "return redis.call('EXISTS',KEYS[2])";
+                                   "return 1";
 
 enum { RENEWED_AT_ONCE = 32 };
 
