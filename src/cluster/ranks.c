@@ -102,6 +102,8 @@ static _Noreturn void serve(const char *program)
 {
     struct mproc_error error = { .message = "" };
     struct mproc_agent_arguments arguments = { .size = sizeof arguments, .url = url, .error = &error };
+    const char *workers = getenv("MPROC_AGENT_WORKERS");
+    arguments.workers = workers ? (int)strtol(workers, NULL, 10) : 0;
     int err = mproc_agent_run_with(&arguments);
     if (err)
         fprintf(stderr, "%s: %s\n", program, error.message[0] ? error.message : mproc_strerror(err));

@@ -81,6 +81,8 @@ bool harness_wait_gone(int pid, int milliseconds);
 /* Waits until a process has that many children; false after `milliseconds`. */
 bool harness_wait_children(int pid, int count, int milliseconds);
 
+/* A test's process is started by the program $HARNESS_LAUNCHER, if it is set, with the command as its arguments. */
+
 /* Seconds, monotonic. */
 double harness_now(void);
 
