@@ -73,8 +73,8 @@ static bool read_host(struct address *address, const char *text, size_t length)
 bool address_read(struct address *address, const char *url, char *message, size_t size)
 {
     *address = (struct address) { .port = "6379", .farm = "default" };
-    const char *rest = strstr(url, "://");
-    if (!rest) {
+    const char *rest = url + strcspn(url, ":");
+    if (strncmp(rest, "://", 3) != 0) {
         snprintf(message, size, "the URL has to begin with redis:// or rediss://");
         return false;
     }
