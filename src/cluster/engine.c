@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SECOND INT64_C(1000000000)
 #define LEASE_DEFAULT (5 * SECOND)
@@ -125,18 +126,33 @@ static bool name_library(const char *url, char *name, size_t size, const char **
     return true;
 }
 
-static void *open_in(const char *folder, const char *file)
+enum { REASON_SIZE = 160 };
+
+static void note_reason(char *why)
+{
+    const char *reason = dlerror();
+    if (why[0] == '\0')
+        snprintf(why, REASON_SIZE, "%s", reason ? reason : "?");
+}
+
+/* Fills `why` if it is there, but cannot be loaded: since a library is missing that it needs, for example. */
+static void *open_in(const char *folder, const char *file, char *why)
 {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/%s", folder, file);
-    return length > 0 && (size_t)length < sizeof path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (length <= 0 || (size_t)length >= sizeof path || access(path, F_OK) != 0)
+        return NULL;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        note_reason(why);
+    return library;
 }
 
 /* Where $MPROC_ENGINE_PATH says; beside this library, or the program that it is part of; where libraries are. */
-static void *open_library(const char *file)
+static void *open_library(const char *file, char *why)
 {
     const char *folder = getenv("MPROC_ENGINE_PATH");
-    void *library = folder && *folder ? open_in(folder, file) : NULL;
+    void *library = folder && *folder ? open_in(folder, file, why) : NULL;
     Dl_info self;
     if (!library && dladdr((void *)(uintptr_t)cluster_find_engine, &self) && self.dli_fname) {
         char path[PATH_MAX];
@@ -144,16 +160,20 @@ static void *open_library(const char *file)
         char *slash = strrchr(path, '/');
         if (slash) {
             *slash = '\0';
-            library = open_in(path, file);
+            library = open_in(path, file, why);
         }
     }
-    return library ? library : dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        note_reason(why);
+    return library;
 }
 
 int cluster_find_engine(const struct mproc_engine **engine, const char *what, const char *url,
                         struct mproc_error *error)
 {
-    char name[40], file[96];
+    char name[40], file[96], why[REASON_SIZE] = "";
     const char *package;
     if (!name_library(url, name, sizeof name, &package))
         return report_text(error, -EINVAL,
@@ -161,14 +181,12 @@ int cluster_find_engine(const struct mproc_engine **engine, const char *what, co
                            "mpi:",
                            what, url);
     snprintf(file, sizeof file, "libmproc-%s.so." TEXT_OF(MPROC_VERSION_MAJOR), name);
-    void *library = open_library(file);
-    if (!library) {
-        const char *why = dlerror();
+    void *library = open_library(file, why);
+    if (!library)
         return report_text(error, MPROC_E_ENGINE_MISSING, "%s: the engine %s cannot be loaded (%s): %s%s%s", what, file,
-                           why ? why : "?", package ? "it is built with mproc where the packages " : "install it",
+                           why, package ? "it is built with mproc where the packages " : "install it",
                            package ? package : "",
                            package ? " are installed; $MPROC_ENGINE_PATH may name its folder" : "");
-    }
     *engine = dlsym(library, "mproc_engine");
     if (!*engine || (*engine)->version != MPROC_ENGINE_VERSION)
         return report_text(error, MPROC_E_ENGINE_MISSING, "%s: %s is not an engine of this version of mproc", what,
