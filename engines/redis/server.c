@@ -107,9 +107,11 @@ int redis_error(struct redis *redis, const redisReply *reply)
         begins(reply, "CLUSTERDOWN") || begins(reply, "READONLY") || begins(reply, "MISCONF") ||
         begins(reply, "NOREPLICAS") || begins(reply, "TRYAGAIN"))
         return redis_suffer(redis, reply->str);
-    if (begins(reply, "WRONGPASS") || begins(reply, "NOAUTH") || begins(reply, "NOPERM") || begins(reply, "ERR AUTH") ||
-        begins(reply, "ERR invalid password") || begins(reply, "ERR Protocol error: unauthenticated") ||
-        begins(reply, "ERR The user executing the script can't"))
+    if (begins(reply, "NOAUTH") || begins(reply, "ERR Protocol error: unauthenticated")) /* as it says of long ones */
+        return end_use(redis, redis_say(redis, MPROC_E_SERVER_REFUSES, "the server wants a password: %s", reply->str));
+    if (begins(reply, "WRONGPASS") || begins(reply, "NOPERM") || begins(reply, "ERR AUTH") ||
+        begins(reply, "ERR invalid password") || strstr(reply->str, "can't run this command") ||
+        strstr(reply->str, "can't access at least one of the keys"))
         return end_use(redis, redis_say(redis, MPROC_E_SERVER_REFUSES, "the server refuses: %s", reply->str));
     if (begins(reply, "ERR unknown command"))
         return end_use(redis,
