@@ -74,10 +74,10 @@ int redis_suffer(struct redis *redis, const char *what)
     int64_t now = link_now();
     if (redis->bad_since == 0)
         redis->bad_since = now;
-    if (now - redis->bad_since <= redis->options.patience)
-        return -EAGAIN;
-    char before[MPROC_ENGINE_MESSAGE_SIZE];
+    char before[MPROC_ENGINE_MESSAGE_SIZE]; /* what is said may be of the message */
     snprintf(before, sizeof before, "%s", what);
+    if (now - redis->bad_since <= redis->options.patience)
+        return redis_say(redis, -EAGAIN, "%s", before);
     return end_use(redis, redis_say(redis, MPROC_E_SERVER_GONE, "for %lld s: %s",
                                     (long long)(redis->options.patience / SECOND), before));
 }
@@ -124,6 +124,15 @@ int redis_error(struct redis *redis, const redisReply *reply)
 
 /* ---- connecting */
 
+static const char *say_lost(struct redis *redis, int err)
+{
+    redis_say(redis, err, "the connection to the server was lost (%s)",
+              err == -EAGAIN         ? "no answer"
+              : err == MPROC_E_WIRE ? "what it says is not of Redis; does it want TLS, rediss://?"
+                                    : strerror(-err));
+    return redis->message;
+}
+
 static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
 {
     struct command command;
@@ -137,10 +146,13 @@ static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
     int err = resp_send(resp, &command, deadline);
     if (!err)
         err = resp_receive(resp, &reply, deadline);
-    if (err)
-        return redis_say(redis, err, "the server %s when it was told the password%s",
-                         err == -EAGAIN ? "did not answer" : "closed the connection",
-                         redis->address.tls ? "" : ": if it takes TLS only, the URL begins with rediss://");
+    if (err) { /* the reply may still come, and is not to be taken for another one */
+        resp_close(resp);
+        redis_say(redis, err, "the server %s when it was told the password%s",
+                  err == -EAGAIN ? "did not answer" : "closed the connection",
+                  redis->address.tls ? "" : ": if it takes TLS only, the URL begins with rediss://");
+        return redis_suffer(redis, redis->message);
+    }
     if (reply->type == REDIS_REPLY_ERROR)
         err = redis_error(redis, reply);
     freeReplyObject(reply);
@@ -206,10 +218,7 @@ static int lose_main(struct redis *redis, int err)
 {
     resp_close(&redis->main);
     reject_pending(redis);
-    char why[80];
-    snprintf(why, sizeof why, "the connection to the server was lost (%s)",
-             err == -EAGAIN ? "no answer" : strerror(-err));
-    return redis_suffer(redis, why);
+    return redis_suffer(redis, say_lost(redis, err));
 }
 
 static void settle(struct redis *redis, uint64_t number, const redisReply *reply)

@@ -73,7 +73,7 @@ int redis_begin(void *connection, const void *description, size_t size)
     redis->description_size = size;
     snprintf(redis->results_seen, sizeof redis->results_seen, "0");
     int err = make_keys(redis, &made);
-    return err == -EAGAIN ? redis_say(redis, MPROC_E_SERVER_GONE, "the server was lost right away") : err;
+    return err == -EAGAIN ? MPROC_E_SERVER_GONE : err;
 }
 
 /* Returns 0 if the pool's keys are gone. */
