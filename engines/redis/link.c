@@ -254,14 +254,41 @@ void link_close(struct link *link)
     *link = (struct link) { .fd = -1 };
 }
 
-/* What a call of OpenSSL waits for. Returns 0 or a negative error. */
+/* With TLS 1.3 the server looks at the client's certificate when the client has been connected for long. */
+static bool says_certificate(unsigned long code)
+{
+    switch (ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET) {
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_CERTIFICATE_REQUIRED: return true;
+    default: return false;
+    }
+}
+
+/* What a call of OpenSSL waits for. Returns 0 or a negative error; MPROC_E_SERVER_REFUSES: the server does not like the
+ * client's certificate, or that there is none. */
 static int wait_for_tls(struct link *link, int result, int64_t deadline)
 {
     int error = SSL_get_error(link->tls, result);
+    unsigned long code = error == SSL_ERROR_SSL ? ERR_peek_error() : 0;
     ERR_clear_error();
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return wait_for(link, error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline);
-    return -ECONNRESET;
+    return code && says_certificate(code) ? MPROC_E_SERVER_REFUSES : -ECONNRESET;
+}
+
+/* The stream has ended for writing: the server may have said why. */
+static int why_it_ended(struct link *link)
+{
+    char byte;
+    int count = SSL_read(link->tls, &byte, 1);
+    int err = count > 0 ? 0 : wait_for_tls(link, count, 0);
+    return err == MPROC_E_SERVER_REFUSES ? err : -ECONNRESET;
 }
 
 int link_write(struct link *link, const char *data, size_t size, int64_t deadline)
@@ -273,6 +300,8 @@ int link_write(struct link *link, const char *data, size_t size, int64_t deadlin
             count = SSL_write(link->tls, data, size < 1 << 30 ? (int)size : 1 << 30);
             if (count <= 0)
                 err = wait_for_tls(link, (int)count, deadline);
+            if (err == -ECONNRESET)
+                err = why_it_ended(link);
         } else {
             count = send(link->fd, data, size, MSG_NOSIGNAL);
             if (count < 0)

@@ -133,6 +133,15 @@ static const char *say_lost(struct redis *redis, int err)
     return redis->message;
 }
 
+static int refuse_certificate(struct redis *redis)
+{
+    if (redis->certificate_file)
+        redis_say(redis, 0, "the server refuses this client's certificate, '%.120s'", redis->certificate_file);
+    else
+        redis_say(redis, 0, "the server wants a certificate of this client: give .certificate_file and .key_file");
+    return end_use(redis, MPROC_E_SERVER_REFUSES);
+}
+
 static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
 {
     struct command command;
@@ -148,6 +157,8 @@ static int say_hello(struct redis *redis, struct resp *resp, int64_t deadline)
         err = resp_receive(resp, &reply, deadline);
     if (err) { /* the reply may still come, and is not to be taken for another one */
         resp_close(resp);
+        if (err == MPROC_E_SERVER_REFUSES)
+            return refuse_certificate(redis);
         redis_say(redis, err, "the server %s when it was told the password%s",
                   err == -EAGAIN ? "did not answer" : "closed the connection",
                   redis->address.tls ? "" : ": if it takes TLS only, the URL begins with rediss://");
@@ -218,6 +229,8 @@ static int lose_main(struct redis *redis, int err)
 {
     resp_close(&redis->main);
     reject_pending(redis);
+    if (err == MPROC_E_SERVER_REFUSES)
+        return refuse_certificate(redis);
     return redis_suffer(redis, say_lost(redis, err));
 }
 
