@@ -43,6 +43,16 @@ static int read_password(char **password, const char *path)
     return *password ? 0 : -ENOMEM;
 }
 
+/* Without the password. */
+static void show_url(char *shown, const char *url)
+{
+    const char *rest = strstr(url, "://");
+    size_t scheme = rest ? (size_t)(rest + 3 - url) : 0, length = strcspn(url + scheme, "/");
+    const char *at = memrchr(url + scheme, '@', length);
+    size_t user = at ? strcspn(url + scheme, ":@") : 0;
+    snprintf(shown, CLUSTER_URL_SHOWN, "%.*s%s", (int)(scheme + user), url, at ? at : url + scheme);
+}
+
 int cluster_access_make(struct cluster_access *access, const char *what, const char *url,
                         const struct mproc_cluster_options *options, struct mproc_error *error)
 {
@@ -52,6 +62,7 @@ int cluster_access_make(struct cluster_access *access, const char *what, const c
     if (options->lease < 0 || options->patience < 0 || (options->lease && options->lease < SECOND / 10))
         return report(error, -EINVAL, "%s: .lease is less than 0.1 s, or .patience negative", what);
     access->url = strdup(url);
+    show_url(access->shown, url);
     access->user = copy_of(options->user, "MPROC_CLUSTER_USER");
     access->password = copy_of(options->password, "MPROC_CLUSTER_PASSWORD");
     access->ca_file = copy_of(options->ca_file, "MPROC_CLUSTER_CA");
@@ -175,11 +186,14 @@ int cluster_find_engine(const struct mproc_engine **engine, const char *what, co
 {
     char name[40], file[96], why[REASON_SIZE] = "";
     const char *package;
-    if (!name_library(url, name, sizeof name, &package))
+    if (!name_library(url, name, sizeof name, &package)) {
+        char shown[CLUSTER_URL_SHOWN];
+        show_url(shown, url);
         return report_text(error, -EINVAL,
                            "%s: '%.60s' is not the URL of a cluster: write redis://HOST/FARM, rediss://HOST/FARM or "
                            "mpi:",
-                           what, url);
+                           what, shown);
+    }
     snprintf(file, sizeof file, "libmproc-%s.so." TEXT_OF(MPROC_VERSION_MAJOR), name);
     void *library = open_library(file, why);
     if (!library)

@@ -6,10 +6,13 @@
 #include <mproc/engine.h>
 #include <mproc/outcome.h>
 
+enum { CLUSTER_URL_SHOWN = 100 };
+
 /* What the user gave, completed by the environment. */
 struct cluster_access {
     struct mproc_engine_options options;                                 /* name and message are the caller's to set */
     char *url, *user, *password, *ca_file, *certificate_file, *key_file; /* malloc's */
+    char shown[CLUSTER_URL_SHOWN];                                       /* the URL, for messages */
 };
 
 /* `what`: the public call, for messages. Returns 0 or an error code, with the error filled and nothing to free. */

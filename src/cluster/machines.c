@@ -58,11 +58,11 @@ static void fail_without_machines(struct cluster *cluster, int others)
         cluster_fail(cluster, MPROC_E_NO_MACHINES,
                      "%d machines serve '%s', but none of them with this build of the program (their tasks, or the "
                      "sizes of these, differ): start agents of this one",
-                     others, cluster->access.url);
+                     others, cluster->access.shown);
     else
         cluster_fail(cluster, MPROC_E_NO_MACHINES,
                      "for %lld s no machine has served '%s': start agents there, prog --mproc-agent URL", seconds,
-                     cluster->access.url);
+                     cluster->access.shown);
 }
 
 int cluster_look_at_machines(struct cluster *cluster)
