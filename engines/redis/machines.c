@@ -8,6 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+/* The feed's command blocks for less. */
+#define FEED_ENDS INT64_C(1000000000)
+
 /* Returns 0 if another agent has the name. */
 static const char announce_script[] = "local old=redis.call('GET',KEYS[1]) "
                                       "if old and string.sub(old,1,16)~=ARGV[1] then return 0 end "
@@ -73,6 +76,43 @@ int redis_announce(void *connection, const struct mproc_engine_machine *self)
     return say_taken(redis);
 }
 
+/* For another machine to take over at once, as if nobody had begun it. */
+static void give_back(struct redis *redis, const char *stream, const redisReply *entry)
+{
+    struct command command;
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements < 1 || entry->element[0]->type != REDIS_REPLY_STRING)
+        return;
+    command_begin(&command, "XCLAIM");
+    command_add(&command, stream);
+    command_add(&command, "agents");
+    command_add(&command, redis->name);
+    command_add(&command, "0");
+    command_add(&command, entry->element[0]->str);
+    command_add(&command, "IDLE");
+    command_add_number(&command, redis->options.lease / 1000000 + 1);
+    command_add(&command, "RETRYCOUNT");
+    command_add(&command, "0");
+    command_add(&command, "JUSTID");
+    redis_push(redis, &command, 0);
+}
+
+/* The feed may be given batches until it has answered. */
+static void end_feed(struct redis *redis)
+{
+    redisReply *reply;
+    if (!redis->fed || resp_receive(&redis->feed, &reply, link_now() + FEED_ENDS) != 0)
+        return;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        const redisReply *stream = reply->element[i];
+        if (stream->type != REDIS_REPLY_ARRAY || stream->elements != 2 ||
+            stream->element[0]->type != REDIS_REPLY_STRING || stream->element[1]->type != REDIS_REPLY_ARRAY)
+            continue;
+        for (size_t j = 0; j < stream->element[1]->elements; j++)
+            give_back(redis, stream->element[0]->str, stream->element[1]->element[j]);
+    }
+    freeReplyObject(reply);
+}
+
 void redis_end_agent(struct redis *redis)
 {
     struct command command;
@@ -80,6 +120,7 @@ void redis_end_agent(struct redis *redis)
     int64_t count;
     if (!redis->main.reader || redis->failure == -EEXIST)
         return;
+    end_feed(redis);
     command_begin(&command, "DEL");
     command_add(&command, redis->agent_key);
     if (redis_call_number(redis, &command, &count) != 0)

@@ -255,8 +255,8 @@ static int discover(struct redis *redis, const struct mproc_engine_tasks *tasks,
 
 /* ---- batches that come */
 
-/* Returns 0, or an error. `again`: another machine had it before. */
-static int take_entry(struct redis *redis, struct pool *pool, const redisReply *entry, bool again,
+/* Returns 0, or an error. */
+static int take_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
                       const struct mproc_engine_tasks *tasks, void *context)
 {
     unsigned long long number;
@@ -267,7 +267,7 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
     if (find_held(redis, pool->id, number))
         return 0; /* its lease had run out, but nobody else had noticed */
     const redisReply *data = redis_field(entry->element[1], "d"), *parts = redis_field(entry->element[1], "p");
-    if ((!data && !parts) || (again && times <= 1) || redis->held_count == HELD_MOST)
+    if ((!data && !parts) || redis->held_count == HELD_MOST)
         return redis->held_count == HELD_MOST ? 0 : redis_complete_as_lost(redis, pool, number, times);
     char *whole = NULL, name[48];
     size_t size = data ? data->len : 0;
@@ -286,13 +286,13 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
     return 0;
 }
 
-static int take_entries(struct redis *redis, uint64_t pool_id, const redisReply *entries, bool again,
+static int take_entries(struct redis *redis, uint64_t pool_id, const redisReply *entries,
                         const struct mproc_engine_tasks *tasks, void *context)
 {
     int err = 0;
     for (size_t i = 0; entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++) {
         struct pool *pool = find_pool(redis, pool_id);
-        err = pool ? take_entry(redis, pool, entries->element[i], again, tasks, context) : 0;
+        err = pool ? take_entry(redis, pool, entries->element[i], tasks, context) : 0;
     }
     return err;
 }
@@ -335,7 +335,7 @@ static int take_over_entry(struct redis *redis, struct pool *pool, const redisRe
         return err;
     if (deliveries > times)
         return redis_complete_as_lost(redis, pool, number, times);
-    return take_entry(redis, pool, entry, true, tasks, context);
+    return take_entry(redis, pool, entry, tasks, context);
 }
 
 static int take_over(struct redis *redis, struct pool *pool, unsigned most, const struct mproc_engine_tasks *tasks,
@@ -495,7 +495,7 @@ static int take_stream(struct redis *redis, const redisReply *stream, const stru
         return 0;
     const redisReply *entries = stream->element[1];
     if (is_tasks_of(redis, stream->element[0]->str, &pool))
-        return take_entries(redis, pool, entries, false, tasks, context);
+        return take_entries(redis, pool, entries, tasks, context);
     if (entries->type == REDIS_REPLY_ARRAY && entries->elements > 0) {
         const redisReply *last = entries->element[entries->elements - 1];
         if (last->type == REDIS_REPLY_ARRAY && last->elements == 2 && last->element[0]->type == REDIS_REPLY_STRING)
