@@ -103,6 +103,12 @@ int redis_error(struct redis *redis, const redisReply *reply)
     if (begins(reply, "OOM"))
         return redis_suffer(redis,
                             "the server's memory is full (its maxmemory): give it more, or submit less at a time");
+    if (begins(reply, "NOGROUP")) { /* a pool's keys have ended: which ones is looked at */
+        redis->next_discovery = 0;
+        for (unsigned i = 0; i < redis->pools_count; i++)
+            redis->pools[i].asked = true;
+        return -EAGAIN;
+    }
     if (begins(reply, "LOADING") || begins(reply, "BUSY") || begins(reply, "MASTERDOWN") ||
         begins(reply, "CLUSTERDOWN") || begins(reply, "READONLY") || begins(reply, "MISCONF") ||
         begins(reply, "NOREPLICAS") || begins(reply, "TRYAGAIN"))

@@ -514,7 +514,7 @@ static int take_reply(struct redis *redis, const redisReply *reply, const struct
         for (unsigned i = 0; i < redis->pools_count; i++)
             redis->pools[i].asked = true;
         bool pool_is_gone = strncmp(reply->str, "NOGROUP", 7) == 0 || strncmp(reply->str, "UNBLOCKED", 9) == 0;
-        return pool_is_gone ? 0 : redis_error((struct redis *)redis, reply);
+        return pool_is_gone ? 0 : redis_error(redis, reply);
     }
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++)
         err = take_stream(redis, reply->element[i], tasks, context);
