@@ -11,10 +11,13 @@
 /* The feed's command blocks for less. */
 #define FEED_ENDS INT64_C(1000000000)
 
-/* Returns 0 if another agent has the name. */
+/* Returns 0 if another agent has the name. On a full server an agent that is known stays so. */
 static const char announce_script[] = "local old=redis.call('GET',KEYS[1]) "
                                       "if old and string.sub(old,1,16)~=ARGV[1] then return 0 end "
-                                      "redis.call('SET',KEYS[1],ARGV[1]..ARGV[2],'PX',ARGV[3]) "
+                                      "local r=redis.pcall('SET',KEYS[1],ARGV[1]..ARGV[2],'PX',ARGV[3]) "
+                                      "if r.err then "
+                                      "if redis.call('PEXPIRE',KEYS[1],ARGV[3])==0 then return r end "
+                                      "return 1 end "
                                       "redis.call('SADD',KEYS[2],ARGV[4]) "
                                       "return 1";
 

@@ -57,6 +57,7 @@ struct redis {
     bool fed; /* the feed was asked for something, and has not answered */
     int64_t fed_at;
     int64_t bad_since, next_connect; /* 0: all is well */
+    int64_t full_since, full_seen;   /* its memory; 0: there was room for the last batch or result */
     int failure;                     /* not 0: of no use any more */
     char message[MPROC_ENGINE_MESSAGE_SIZE];
     char prefix[KEY_SIZE / 2];

@@ -13,6 +13,9 @@
 #define CONNECT_PATIENCE (3 * SECOND)
 #define CONNECT_AGAIN (SECOND / 5)
 
+/* What was seen longer ago is another time. */
+#define FULL_SEEN (5 * SECOND)
+
 /* ---- texts */
 
 int redis_say(struct redis *redis, int err, const char *format, ...)
@@ -69,17 +72,33 @@ static int end_use(struct redis *redis, int err)
     return err;
 }
 
-int redis_suffer(struct redis *redis, const char *what)
+/* `since`: when it began. */
+static int suffer(struct redis *redis, int64_t since, const char *what)
 {
-    int64_t now = link_now();
-    if (redis->bad_since == 0)
-        redis->bad_since = now;
     char before[MPROC_ENGINE_MESSAGE_SIZE]; /* what is said may be of the message */
     snprintf(before, sizeof before, "%s", what);
-    if (now - redis->bad_since <= redis->options.patience)
+    if (link_now() - since <= redis->options.patience)
         return redis_say(redis, -EAGAIN, "%s", before);
     return end_use(redis, redis_say(redis, MPROC_E_SERVER_GONE, "for %lld s: %s",
                                     (long long)(redis->options.patience / SECOND), before));
+}
+
+int redis_suffer(struct redis *redis, const char *what)
+{
+    if (redis->bad_since == 0)
+        redis->bad_since = link_now();
+    return suffer(redis, redis->bad_since, what);
+}
+
+/* What takes no memory still works, and says nothing about it. */
+static int suffer_from_memory(struct redis *redis)
+{
+    int64_t now = link_now();
+    if (redis->full_since == 0 || now - redis->full_seen > FULL_SEEN)
+        redis->full_since = now;
+    redis->full_seen = now;
+    return suffer(redis, redis->full_since,
+                  "the server's memory is full (its maxmemory): give it more, or submit less at a time");
 }
 
 static bool begins(const redisReply *reply, const char *with)
@@ -101,8 +120,7 @@ int redis_error(struct redis *redis, const redisReply *reply)
     if (strstr(reply->str, "NOGROUP")) /* in a script's error it is in the middle */
         return look_again(redis);
     if (begins(reply, "OOM"))
-        return redis_suffer(redis,
-                            "the server's memory is full (its maxmemory): give it more, or submit less at a time");
+        return suffer_from_memory(redis);
     if (begins(reply, "NOGROUP")) { /* a pool's keys have ended: which ones is looked at */
         redis->next_discovery = 0;
         for (unsigned i = 0; i < redis->pools_count; i++)
@@ -245,7 +263,7 @@ static void settle(struct redis *redis, uint64_t number, const redisReply *reply
     if (!number)
         return;
     if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1)
-        redis->bad_since = 0;
+        redis->bad_since = redis->full_since = 0;
     else if (reply->type == REDIS_REPLY_INTEGER)
         redis->forgotten = true;
     else if (reply->type == REDIS_REPLY_ERROR) {

@@ -64,6 +64,8 @@ static int complete(struct redis *redis, const struct pool *pool, const struct h
     command_add_number(&command, redis_pool_milliseconds(redis));
     command_add_number(&command, held->parts);
     int err = redis_call_number(redis, &command, &recorded);
+    if (!err)
+        redis->full_since = 0;
     return err ? err : recorded == 1;
 }
 
