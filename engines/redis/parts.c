@@ -30,8 +30,10 @@ int redis_store_parts(struct redis *redis, const struct pool *pool, const char *
         command_add(&command, field);
         command_add_data(&command, (const char *)data + part * PART_BYTES, length);
         int err = redis_call_number(redis, &command, &added);
-        if (err)
+        if (err) { /* those of several that wait for room would fill it */
+            redis_drop_parts(redis, pool, name, (unsigned)part);
             return err;
+        }
     }
     struct command command;
     command_begin(&command, "PEXPIRE");

@@ -132,6 +132,7 @@ void redis_end_pool(struct redis *redis)
     int64_t count;
     if (!redis->main.reader || !redis->description)
         return;
+    redis->failure = 0; /* a full server is there still */
     command_begin(&command, "DEL");
     add_pool_keys(&command, &redis->self);
     if (redis_call_number(redis, &command, &count) != 0)
@@ -146,13 +147,16 @@ void redis_end_pool(struct redis *redis)
 
 /* ---- batches */
 
-/* Returns 1 if the batch is there, also if it was before; 0 if the pool's keys are gone. */
+/* Returns 1 if the batch is there, also if it was before; 0 if the pool's keys are gone. Parts of one that is not taken
+ * are of no use: it comes under another number. */
 static const char submit_script[] =
     "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
     "local r "
     "if ARGV[3]=='0' then r=redis.pcall('XADD',KEYS[2],ARGV[1],'d',ARGV[2]) "
     "else r=redis.pcall('XADD',KEYS[2],ARGV[1],'p',ARGV[3]) end "
-    "if type(r)=='table' and r.err then if string.find(r.err,'smaller',1,true) then return 1 end return r end "
+    "if type(r)=='table' and r.err then if string.find(r.err,'smaller',1,true) then return 1 end "
+    "for i=0,tonumber(ARGV[3])-1 do redis.call('HDEL',KEYS[3],ARGV[4]..':'..i) end "
+    "return r end "
     "return 1";
 
 int redis_submit(void *connection, const struct mproc_engine_batch *batch)
@@ -171,21 +175,25 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         parts = redis_store_parts(redis, &redis->self, name, batch->data, batch->size);
     if (parts < 0)
         return parts;
-    command_begin_script(&command, submit_script, 2);
+    command_begin_script(&command, submit_script, 3);
     command_add(&command, redis->self.keys[KEY_POOL]);
     command_add(&command, redis->self.keys[KEY_TASKS]);
+    command_add(&command, redis->self.keys[KEY_PARTS]);
     command_add(&command, id);
     command_add_data(&command, parts ? "" : batch->data, parts ? 0 : batch->size);
     command_add_number(&command, parts);
+    command_add(&command, name);
     return redis_push(redis, &command, batch->number);
 }
 
-/* Takes an entry away that nobody has. Returns 1 if it has. */
+/* Takes an entry away that nobody has, and its parts. Returns 1 if it has. */
 static const char cancel_script[] =
     "local e=redis.call('XRANGE',KEYS[1],ARGV[1],ARGV[1]..'-1000') "
     "for i=1,#e do "
-    "if #redis.call('XPENDING',KEYS[1],'agents',e[i][1],e[i][1],1)==0 and redis.call('XDEL',KEYS[1],e[i][1])==1 "
-    "then return 1 end end "
+    "if #redis.call('XPENDING',KEYS[1],'agents',e[i][1],e[i][1],1)==0 and redis.call('XDEL',KEYS[1],e[i][1])==1 then "
+    "local f=e[i][2] "
+    "if f[1]=='p' then for j=0,tonumber(f[2])-1 do redis.call('HDEL',KEYS[3],'t'..ARGV[1]..':'..j) end end "
+    "return 1 end end "
     "redis.call('XADD',KEYS[2],'MAXLEN','~','10000','*','n',ARGV[1]) "
     "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "
     "return 0";
@@ -195,9 +203,10 @@ int redis_cancel(void *connection, uint64_t number)
     struct redis *redis = connection;
     struct command command;
     int64_t taken;
-    command_begin_script(&command, cancel_script, 2);
+    command_begin_script(&command, cancel_script, 3);
     command_add(&command, redis->self.keys[KEY_TASKS]);
     command_add(&command, redis->self.keys[KEY_CANCELS]);
+    command_add(&command, redis->self.keys[KEY_PARTS]);
     command_add_number(&command, (int64_t)number);
     command_add_number(&command, redis_pool_milliseconds(redis));
     int err = redis_call_number(redis, &command, &taken);
