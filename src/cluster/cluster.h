@@ -32,12 +32,13 @@ struct flight {
     bool sent, cancelled;
 };
 
-/* How fast the items of a job are: it says how many make a batch. */
+/* How fast the items of a job are, and how large: it says how many make a batch. */
 struct pace {
     const struct job *job;
     int64_t submitted; /* as the job's, so that another one in its memory is not taken for it */
     uint32_t want;
     uint32_t flights;
+    size_t input_bytes, output_bytes; /* of an item that is bytes, in the last batch */
 };
 
 struct cluster {

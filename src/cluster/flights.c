@@ -47,6 +47,7 @@ static struct pace *pace_of(struct cluster *cluster, const struct job *job)
         pace->job = job;
         pace->submitted = job->submitted;
         pace->want = 1;
+        pace->input_bytes = pace->output_bytes = 0;
     }
     return pace;
 }
@@ -202,19 +203,23 @@ static bool has_room(const struct cluster *cluster)
            (cluster->flights_count == 0 || cluster->flight_bytes < FLIGHT_BYTES_MOST);
 }
 
-static uint32_t batch_items(const struct job *job, uint32_t want)
+static size_t larger(size_t one, size_t other)
+{
+    return one > other ? one : other;
+}
+
+static uint32_t batch_items(const struct job *job, const struct pace *pace)
 {
     if (job->sparse) /* what had ended before is left out one by one */
         return 1;
     if (job->chunk)
         return job->chunk < BATCH_ITEMS_MOST ? job->chunk : BATCH_ITEMS_MOST;
-    size_t item = job->input_is_bytes || job->output_is_bytes ? BATCH_BYTES_MOST / 64
-                  : job->input_size > job->output_size        ? job->input_size
-                                                              : job->output_size;
-    size_t fits = BATCH_BYTES_MOST / (item ? item : 1);
-    if (fits == 0)
-        fits = 1;
-    return want < fits ? want : (uint32_t)fits;
+    size_t item = larger(job->input_is_bytes ? pace->input_bytes : job->input_size,
+                         job->output_is_bytes ? pace->output_bytes : job->output_size);
+    if (job->input_is_bytes || job->output_is_bytes)
+        item = larger(item, BATCH_BYTES_MOST / 64);
+    size_t fits = larger(BATCH_BYTES_MOST / larger(item, 1), 1);
+    return pace->want < fits ? pace->want : (uint32_t)fits;
 }
 
 static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32_t count)
@@ -229,6 +234,7 @@ static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32
     cluster->flights_count++;
     cluster->flight_bytes += bytes;
     cluster->paces[job->index].flights++;
+    cluster->paces[job->index].input_bytes = bytes / count;
     return cluster_send_again(cluster);
 }
 
@@ -239,7 +245,7 @@ static bool send_of(struct cluster *cluster, struct job *job)
     struct pace *pace = pace_of(cluster, job);
     struct claim claim;
     while (has_room(cluster) && !job_is_cancelled(job)) {
-        if (!job_claim(job, cluster->claimer, 0, cluster->workers, batch_items(job, pace->want), &claim)) {
+        if (!job_claim(job, cluster->claimer, 0, cluster->workers, batch_items(job, pace), &claim)) {
             board_close(shared, job);
             board_announce_if_done(shared, job);
             return true;

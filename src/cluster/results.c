@@ -32,10 +32,11 @@ static bool is_whole(struct reader reader, const struct result_head *head)
     return reader_is_done(&reader);
 }
 
-static void adapt(struct cluster *cluster, const struct flight *flight, int64_t ran)
+static void adapt(struct cluster *cluster, const struct flight *flight, int64_t ran, size_t bytes)
 {
     struct pace *pace = &cluster->paces[flight->job->index];
-    if (ran > BATCH_LONG && flight->count > 0) {
+    pace->output_bytes = bytes / flight->count;
+    if (ran > BATCH_LONG) {
         int64_t wanted = (BATCH_SHORT + BATCH_LONG) / 2 * flight->count / ran;
         pace->want = wanted > 1 ? (uint32_t)wanted : 1;
     } else if (ran < BATCH_SHORT && flight->count >= pace->want) {
@@ -114,13 +115,14 @@ static void land_with(struct cluster *cluster, struct flight *flight, struct rea
     struct arrival arrival = { now - head->took, cluster_slot_of(cluster, head->machine) };
     struct job *job = flight->job;
     uint32_t unsuccessful = 0;
+    size_t bytes = reader->left;
     for (uint32_t i = 0; i < head->n; i++) {
         struct item_message item;
         if (result_read_item(reader, head, &item))
             unsuccessful += end_item(job, flight->first + i, &item, &arrival);
     }
     count(&cluster->pool->shared->slots[arrival.slot], job, head, unsuccessful, now);
-    adapt(cluster, flight, head->ran);
+    adapt(cluster, flight, head->ran, bytes);
     cluster_land(cluster, flight);
 }
 
