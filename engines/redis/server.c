@@ -151,7 +151,7 @@ int redis_error(struct redis *redis, const redisReply *reply)
 static const char *say_lost(struct redis *redis, int err)
 {
     redis_say(redis, err, "the connection to the server was lost (%s)",
-              err == -EAGAIN         ? "no answer"
+              err == -EAGAIN        ? "no answer"
               : err == MPROC_E_WIRE ? "what it says is not of Redis; does it want TLS, rediss://?"
                                     : strerror(-err));
     return redis->message;
