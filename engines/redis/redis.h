@@ -24,7 +24,7 @@
 
 #include "resp.h"
 
-enum { POOL_LEASES = 4, PENDING_MOST = 512, HELD_MOST = 4096, KEY_SIZE = 192, TOKEN_SIZE = 16 };
+enum { POOL_LEASES = 4, PENDING_MOST = 512, HELD_MOST = 4096, KEY_SIZE = 192, TOKEN_SIZE = 16, RESULT_NAME_SIZE = 48 };
 
 /* Larger batches and results go in parts: no value is near the least limit that a server can have, 1 MiB. */
 #define PART_BYTES ((size_t)512 << 10)
@@ -41,7 +41,8 @@ struct pool {
 
 struct held {
     uint64_t pool, number;
-    unsigned times, parts;
+    unsigned times;
+    int parts; /* that it came in; -1: not known */
 };
 
 struct rejection {
@@ -75,6 +76,7 @@ struct redis {
 
     /* Of an agent. */
     char token[TOKEN_SIZE + 1];
+    uint64_t results_in_parts; /* so far */
     char agent_key[KEY_SIZE];
     struct pool *pools;
     unsigned pools_count;

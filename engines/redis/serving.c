@@ -29,29 +29,33 @@ static void let_go(struct redis *redis, struct held *held)
 /* ---- completing */
 
 /* The acknowledgement says whether somebody works on the entry: if not, it was completed before. As it is the first to
- * write, a full server does not break the script off in the middle. */
-static const char complete_script[] =
-    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
-    "if redis.call('XACK',KEYS[2],'agents',ARGV[1])==0 then return 0 end "
-    "redis.call('XDEL',KEYS[2],ARGV[1]) "
-    "if ARGV[4]=='0' then redis.call('XADD',KEYS[3],'*','n',ARGV[2],'d',ARGV[3]) "
-    "else redis.call('XADD',KEYS[3],'*','n',ARGV[2],'p',ARGV[4]) end "
-    "redis.call('PEXPIRE',KEYS[3],ARGV[5]) "
-    "for i=0,tonumber(ARGV[6])-1 do redis.call('HDEL',KEYS[5],'t'..ARGV[2]..':'..i) end "
-    "return 1";
+ * write, a full server does not break the script off in the middle. A result in parts says what these are named, so
+ * that those of somebody who was not the first are others. */
+static const char complete_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
+                                      "if redis.call('XACK',KEYS[2],'agents',ARGV[1])==0 then return 0 end "
+                                      "local c=tonumber(ARGV[6]) "
+                                      "if c<0 then local e=redis.call('XRANGE',KEYS[2],ARGV[1],ARGV[1]) "
+                                      "c=e[1] and e[1][2][1]=='p' and tonumber(e[1][2][2]) or 0 end "
+                                      "redis.call('XDEL',KEYS[2],ARGV[1]) "
+                                      "if ARGV[4]=='0' then redis.call('XADD',KEYS[3],'*','n',ARGV[2],'d',ARGV[3]) "
+                                      "else redis.call('XADD',KEYS[3],'*','n',ARGV[2],'p',ARGV[4],'k',ARGV[7]) end "
+                                      "redis.call('PEXPIRE',KEYS[3],ARGV[5]) "
+                                      "for i=0,c-1 do redis.call('HDEL',KEYS[5],'t'..ARGV[2]..':'..i) end "
+                                      "return 1";
 
 /* Returns 1 if the result was recorded. */
 static int complete(struct redis *redis, const struct pool *pool, const struct held *held, const void *data,
                     size_t size)
 {
     struct command command;
-    char id[48], name[48];
+    char id[48], name[RESULT_NAME_SIZE] = "";
     int parts = 0;
     int64_t recorded;
     snprintf(id, sizeof id, "%llu-%u", (unsigned long long)held->number, held->times);
-    snprintf(name, sizeof name, "r%llu", (unsigned long long)held->number);
-    if (size > PART_BYTES)
+    if (size > PART_BYTES) {
+        snprintf(name, sizeof name, "r%s-%llu", redis->token, (unsigned long long)redis->results_in_parts++);
         parts = redis_store_parts(redis, pool, name, data, size);
+    }
     if (parts < 0)
         return parts;
     command_begin_script(&command, complete_script, POOL_KEYS);
@@ -63,9 +67,12 @@ static int complete(struct redis *redis, const struct pool *pool, const struct h
     command_add_number(&command, parts);
     command_add_number(&command, redis_pool_milliseconds(redis));
     command_add_number(&command, held->parts);
+    command_add(&command, name);
     int err = redis_call_number(redis, &command, &recorded);
     if (!err)
         redis->full_since = 0;
+    if (!err && !recorded && parts)
+        redis_drop_parts(redis, pool, name, (unsigned)parts);
     return err ? err : recorded == 1;
 }
 
@@ -86,7 +93,7 @@ int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const vo
 
 int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times)
 {
-    struct held held = { pool->id, number, times, 0 };
+    struct held held = { pool->id, number, times, -1 };
     int result = complete(redis, pool, &held, "", 0);
     return result < 0 ? result : 0;
 }
@@ -282,7 +289,7 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
         if (err) /* its lease will run out */
             return err;
     }
-    redis->held[redis->held_count++] = (struct held) { pool->id, number, times, count };
+    redis->held[redis->held_count++] = (struct held) { pool->id, number, times, (int)count };
     tasks->batch(context, pool->id, number, data ? data->str : whole, size);
     free(whole);
     return 0;

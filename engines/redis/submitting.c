@@ -237,17 +237,17 @@ static int deliver(struct redis *redis, const redisReply *entry, const struct mp
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING)
         return 0;
     const redisReply *number = redis_field(entry->element[1], "n"), *data = redis_field(entry->element[1], "d");
-    const redisReply *parts = redis_field(entry->element[1], "p");
+    const redisReply *parts = redis_field(entry->element[1], "p"), *name = redis_field(entry->element[1], "k");
     uint64_t batch = number ? strtoull(number->str, NULL, 10) : 0;
-    if (!number || (!data && !parts)) {
+    if (!number || (!data && (!parts || !name || name->len >= RESULT_NAME_SIZE))) {
         snprintf(redis->results_seen, sizeof redis->results_seen, "%s", entry->element[0]->str);
         return 0;
     }
-    char *whole = NULL, name[48];
+    char *whole = NULL;
     size_t size = data ? data->len : 0;
+    unsigned count = data ? 0 : (unsigned)strtoul(parts->str, NULL, 10);
     if (!data) {
-        snprintf(name, sizeof name, "r%llu", (unsigned long long)batch);
-        int err = redis_fetch_parts(redis, &redis->self, name, (unsigned)strtoul(parts->str, NULL, 10), &whole, &size);
+        int err = redis_fetch_parts(redis, &redis->self, name->str, count, &whole, &size);
         if (err == -EAGAIN || redis->failure) /* it is there when asked for again */
             return err;
         if (err)
@@ -259,7 +259,7 @@ static int deliver(struct redis *redis, const redisReply *entry, const struct mp
         results->completed(context, batch, data ? data->str : whole, size);
     free(whole);
     if (!data)
-        redis_drop_parts(redis, &redis->self, name, (unsigned)strtoul(parts->str, NULL, 10));
+        redis_drop_parts(redis, &redis->self, name->str, count);
     snprintf(redis->results_seen, sizeof redis->results_seen, "%s", entry->element[0]->str);
     return 0;
 }

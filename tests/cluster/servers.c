@@ -78,12 +78,17 @@ static int run(const char *const *arguments, const char *folder)
     _exit(127);
 }
 
-static void run_to_end(const char *const *arguments, const char *folder)
+static int run_to_end(const char *const *arguments, const char *folder)
 {
     int status, pid = run(arguments, folder);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (status != 0)
-        fail_msg("'%s' ended with status %d", arguments[0], status);
+    return status;
+}
+
+static int run_script(const char *script, const char *folder)
+{
+    const char *const arguments[] = { "sh", "-c", script, NULL };
+    return run_to_end(arguments, folder);
 }
 
 /* ---- the server */
@@ -177,8 +182,14 @@ void server_command(const struct server *server, const char *command)
 {
     char line[TEXT_SIZE];
     snprintf(line, sizeof line, "exec redis-cli -p %d %s", server->port, command);
-    const char *const arguments[] = { "sh", "-c", line, NULL };
-    run_to_end(arguments, server->folder);
+    assert_int_equal(run_script(line, server->folder), 0);
+}
+
+bool server_has_no(const struct server *server, const char *pattern)
+{
+    char line[TEXT_SIZE];
+    snprintf(line, sizeof line, "redis-cli -p %d keys '%s' | grep -q .", server->port, pattern);
+    return run_script(line, server->folder) != 0;
 }
 
 /* ---- certificates */
@@ -196,6 +207,5 @@ void certificates_make(const struct server *server)
 {
     static const char script[] = "exec 2>openssl.log\nset -e\n" AUTHORITY("ca", "ours") AUTHORITY("other", "theirs")
         SIGNED("server", "subjectAltName=IP:127.0.0.1") SIGNED("client", "extendedKeyUsage=clientAuth");
-    const char *const arguments[] = { "sh", "-c", script, NULL };
-    run_to_end(arguments, server->folder);
+    assert_int_equal(run_script(script, server->folder), 0);
 }

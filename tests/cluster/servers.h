@@ -2,6 +2,8 @@
 #ifndef SERVERS_H
 #define SERVERS_H
 
+#include <stdbool.h>
+
 struct server {
     int pid; /* 0: it does not run */
     int port;
@@ -33,6 +35,9 @@ const char *server_file(const struct server *server, const char *name);
 
 /* Runs a command of redis-cli, such as "config set maxmemory 1mb". */
 void server_command(const struct server *server, const char *command);
+
+/* True if there is no key that fits the pattern. */
+bool server_has_no(const struct server *server, const char *pattern);
 
 /* Its URL with a user and a password, such as "anna:secret". Good until it was called 8 times more. */
 const char *server_url_as(const struct server *server, const char *user);

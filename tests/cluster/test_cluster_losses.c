@@ -395,6 +395,112 @@ static void what_is_larger_than_the_server_takes_goes_in_parts(void **state)
     server_end(&server);
 }
 
+/* ---- parts, which take memory as long as the pool is open */
+
+static void wait_no_parts(void)
+{
+    double deadline = harness_now() + HARNESS_PATIENCE / 1000.0;
+    while (!server_has_no(&server, "*:parts")) {
+        assert_true(harness_now() < deadline);
+        harness_sleep_ms(50);
+    }
+}
+
+static void start_with_large_items(struct mproc_bytes *inputs, int *weights, int n, int retries)
+{
+    server_make(&server);
+    server_start(&server, "%s", "");
+    AGENT(&agent, .url = server.url, .name = "one", .workers = 1);
+    OPEN_WELL(.cluster = server.url);
+    make_inputs(inputs, n, 1500000, server.folder);
+    assert_int_equal(mproc_map_async(&call.future, pool, weigh, inputs, weights, (size_t)n, .retries = retries,
+                                     .outcomes = call.outcomes, .error = &error),
+                     0);
+    wait_begun(server.folder, 1, 1);
+    assert_false(server_has_no(&server, "*:parts"));
+}
+
+static void cancelled_items_leave_no_parts(void **state)
+{
+    (void)state;
+    struct mproc_bytes inputs[LARGE];
+    int weights[LARGE];
+    start_with_large_items(inputs, weights, LARGE, 0);
+    assert_int_equal(mproc_future_cancel(call.future), 0);
+    expect_error(finish(), LARGE, "cancelled");
+    wait_no_parts();
+    assert_int_equal(mproc_pool_close(pool), 0);
+    free(inputs[0].data);
+    agent_leave(&agent);
+    server_end(&server);
+}
+
+static void lost_items_leave_no_parts(void **state)
+{
+    (void)state;
+    struct mproc_bytes inputs[LARGE];
+    int weights[LARGE];
+    struct test_agent second;
+    start_with_large_items(inputs, weights, LARGE, 0);
+    agent_kill(&agent);
+    file_make(server.folder, "go", 0);
+    AGENT(&second, .url = server.url, .name = "two");
+    int result = finish();
+    assert_true(result >= 1 && result < LARGE);
+    wait_no_parts();
+    assert_int_equal(mproc_pool_close(pool), 0);
+    free(inputs[0].data);
+    agent_leave(&second);
+    server_end(&server);
+}
+
+/* As large as the input, and of its process alone. */
+static int sign(const struct mproc_bytes *bytes, struct mproc_bytes *result)
+{
+    struct piece piece;
+    int number, *room = mproc_bytes_allocate(result, bytes->size);
+    memcpy(&piece, bytes->data, sizeof piece);
+    work(&piece, &number);
+    for (size_t i = 0; room && i < bytes->size / sizeof *room; i++)
+        room[i] = getpid();
+    return room ? 0 : 1;
+}
+MPROC_TASK(sign, struct mproc_bytes, struct mproc_bytes);
+
+/* The agent stands still until another one has its item, and both end it. */
+static void of_two_results_in_parts_one_counts(void **state)
+{
+    (void)state;
+    struct mproc_bytes input, output = { .data = NULL };
+    struct test_agent second;
+    server_make(&server);
+    server_start(&server, "%s", "");
+    AGENT(&agent, .url = server.url, .name = "one", .workers = 1);
+    OPEN_WELL(.cluster = server.url);
+    make_inputs(&input, 1, 4000000, server.folder);
+    assert_int_equal(mproc_submit(&call.future, pool, sign, &input, &output, .retries = 3, .error = &error), 0);
+    wait_begun(server.folder, 1, 1);
+    kill(agent.pid, SIGSTOP);
+    unlink(server_file(&server, "begun.0"));
+    AGENT(&second, .url = server.url, .name = "two", .workers = 1);
+    wait_begun(server.folder, 1, 1);
+    file_make(server.folder, "go", 0);
+    kill(agent.pid, SIGCONT);
+    int result = finish();
+    if (result != 0)
+        fail_msg("%s", error.message);
+    assert_int_equal(output.size, 4000000);
+    for (int i = 0; i < 1000000; i++)
+        assert_int_equal(((int *)output.data)[i], *(int *)output.data);
+    wait_no_parts();
+    assert_int_equal(mproc_bytes_free(&output), 0);
+    free(input.data);
+    assert_int_equal(mproc_pool_close(pool), 0);
+    agent_leave(&second);
+    agent_leave(&agent);
+    server_end(&server);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_server_that_is_gone_for_good_ends_the_map),
     cmocka_unit_test(an_idle_pool_survives_only_as_long_as_its_patience),
@@ -411,6 +517,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_server_that_is_full_now_and_then_takes_all),
     cmocka_unit_test(results_that_fill_a_server_are_taken_from_it),
     cmocka_unit_test(what_is_larger_than_the_server_takes_goes_in_parts),
+    cmocka_unit_test(cancelled_items_leave_no_parts),
+    cmocka_unit_test(lost_items_leave_no_parts),
+    cmocka_unit_test(of_two_results_in_parts_one_counts),
 };
 
 CLUSTER_MAIN(tests)
