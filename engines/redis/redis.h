@@ -59,6 +59,7 @@ struct redis {
     int64_t fed_at;
     int64_t bad_since, next_connect; /* 0: all is well */
     int64_t full_since, full_seen;   /* its memory; 0: there was room for the last batch or result */
+    int64_t heard, no_loss_before;   /* the last reply; see redis_may_be_lost */
     int failure;                     /* not 0: of no use any more */
     char message[MPROC_ENGINE_MESSAGE_SIZE];
     char prefix[KEY_SIZE / 2];
@@ -112,6 +113,10 @@ int redis_error(struct redis *redis, const redisReply *reply);
 
 /* The link is gone, or the server full: for how long already? Returns -EAGAIN, or MPROC_E_SERVER_GONE. */
 int redis_suffer(struct redis *redis, const char *what);
+
+/* Whether what was not heard of for a lease is lost: not right after the server, or this process, has stood still, as
+ * nobody could renew a lease meanwhile. */
+bool redis_may_be_lost(const struct redis *redis);
 
 void redis_key(const struct redis *redis, char *key, const char *name);
 void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id);

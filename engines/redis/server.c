@@ -249,6 +249,20 @@ int redis_connect(struct redis *redis, int64_t deadline)
 
 /* ---- commands */
 
+/* It is asked for something five times in a lease. */
+static void hear(struct redis *redis)
+{
+    int64_t now = link_now();
+    if (redis->heard && now - redis->heard > redis->options.lease / 2)
+        redis->no_loss_before = now + 2 * redis->options.lease;
+    redis->heard = now;
+}
+
+bool redis_may_be_lost(const struct redis *redis)
+{
+    return link_now() >= redis->no_loss_before;
+}
+
 static int lose_main(struct redis *redis, int err)
 {
     resp_close(&redis->main);
@@ -322,6 +336,7 @@ int redis_call(struct redis *redis, const struct command *command, redisReply **
     err = resp_receive(&redis->main, reply, link_now() + COMMAND_PATIENCE);
     if (err)
         return lose_main(redis, err);
+    hear(redis);
     if ((*reply)->type != REDIS_REPLY_ERROR) {
         redis->bad_since = 0;
         return 0;

@@ -375,7 +375,7 @@ static int take_over_all(struct redis *redis, unsigned most, const struct mproc_
 {
     int64_t now = link_now();
     int err = 0;
-    if (most == 0 || now < redis->next_claims)
+    if (most == 0 || now < redis->next_claims || !redis_may_be_lost(redis))
         return 0;
     redis->next_claims = now + redis->options.lease / 4;
     for (unsigned i = 0; i < redis->pools_count && !err; i++)

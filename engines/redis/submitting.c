@@ -122,7 +122,7 @@ int redis_tend_pool(struct redis *redis)
     err = redis_call_number(redis, &command, &there);
     if (!err && !there)
         err = redis_begin_again(redis);
-    return err ? err : end_lost(redis);
+    return err || !redis_may_be_lost(redis) ? err : end_lost(redis);
 }
 
 void redis_end_pool(struct redis *redis)

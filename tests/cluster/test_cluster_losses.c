@@ -182,6 +182,25 @@ static void a_server_may_stand_still_in_the_midst_of_results(void **state)
     end_well();
 }
 
+/* Nothing has to be begun again, as no machine was lost. It stands still for two leases, and less than the four that a
+ * pool's keys last. */
+static void a_server_that_stands_still_loses_nothing(void **state)
+{
+    (void)state;
+    server_make(&server);
+    server_start(&server, "%s", "");
+    AGENT(&agent, .url = server.url, .lease = 3000);
+    OPEN_WELL(.cluster = server.url, .cluster_options.lease = MPROC_SEC(3));
+    submit(ITEMS_MOST, 0, 0);
+    wait_begun(server.folder, call.n, 2);
+    file_make(server.folder, "go", 0);
+    for (int i = 1; i <= 2; i++) {
+        wait_items((uint64_t)(20 * i));
+        stop_server(8000);
+    }
+    end_well();
+}
+
 static void a_server_that_kept_all_on_disk_may_be_started_again(void **state)
 {
     (void)state;
@@ -508,6 +527,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_server_may_stand_still),
     cmocka_unit_test(a_server_may_stand_still_for_long),
     cmocka_unit_test(a_server_may_stand_still_in_the_midst_of_results),
+    cmocka_unit_test(a_server_that_stands_still_loses_nothing),
     cmocka_unit_test(a_server_that_kept_all_on_disk_may_be_started_again),
     cmocka_unit_test(it_may_be_killed_in_the_midst_of_results),
     cmocka_unit_test(a_server_that_has_forgotten_all_is_told_again),
