@@ -16,7 +16,8 @@ enum { BLOCK_MS = 2000, RESULTS_AT_ONCE = 64 };
 /* ---- the pool */
 
 /* Makes the pool's keys, unless they are there. Returns 1 if it has. */
-static const char begin_script[] = "if not redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2],'NX') then return 0 end "
+static const char begin_script[] = "if redis.call('PEXPIRE',KEYS[1],ARGV[2])==1 then return 0 end "
+                                   "redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2]) "
                                    "redis.call('DEL',KEYS[2],KEYS[3],KEYS[4],KEYS[5]) "
                                    "redis.call('XGROUP','CREATE',KEYS[2],'agents','0','MKSTREAM') "
                                    "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "

@@ -30,6 +30,7 @@ struct flight {
     size_t bytes;
     int64_t not_before; /* when it may be sent */
     bool sent, cancelled;
+    bool doubtful; /* not sent; but it was, and may arrive even when the server has forgotten what came before */
 };
 
 /* How fast the items of a job are, and how large: it says how many make a batch. */

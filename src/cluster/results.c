@@ -157,7 +157,7 @@ static void lost(void *context, uint64_t number)
 static void send_anew(struct cluster *cluster, struct flight *flight)
 {
     flight->number = ++cluster->last_number;
-    flight->sent = flight->cancelled = false;
+    flight->sent = flight->cancelled = flight->doubtful = false;
 }
 
 static void rejected(void *context, uint64_t number, bool surely)
@@ -166,20 +166,25 @@ static void rejected(void *context, uint64_t number, bool surely)
     if (!flight)
         return;
     flight->sent = false;
-    if (!surely)
+    if (!surely) {
+        flight->doubtful = true;
         return;
+    }
     send_anew(context, flight);
     flight->not_before = os_now() + INT64_C(50000000);
 }
 
+/* All of them get new numbers: commands of a connection that was lost may come late, into the new stream, and the
+ * server takes no number that is below one that it has. */
 static void forgotten(void *context)
 {
     struct cluster *cluster = context;
     for (unsigned i = 0; i < FLIGHTS_MOST; i++) {
         struct flight *flight = &cluster->flights[i];
-        if (flight->number == 0 || !flight->sent)
+        if (flight->number == 0)
             continue;
-        if (cluster_is_repeatable(flight->job))
+        bool never_sent = !flight->sent && !flight->doubtful;
+        if (never_sent || cluster_is_repeatable(flight->job))
             send_anew(cluster, flight);
         else
             cluster_end_flight(cluster, flight, MPROC_LOST);
