@@ -1,0 +1,363 @@
+#!/bin/sh
+# three_hosts.sh FARM: a broker and three hosts, which are network namespaces, lose each other in every way that hosts
+# do, and no task is lost that may be repeated, none runs twice that may not. As root. SCENES="2 3" runs these only.
+set -eu
+farm=$(realpath "$1")
+scenes=${SCENES:-1 2 3 4 5}
+port=7000
+net=10.77.99
+name=mproc-$$
+work=
+broker= submitter= agent_a= agent_b= agent_c= # ids of processes; empty: none
+
+skip() {
+    echo "skipped: $1"
+    exit 77
+}
+
+fail() {
+    echo "FAILED: $1"
+    for log in "$work"/*.log; do
+        [ -s "$log" ] && echo "---- $log" && tail -n 15 "$log"
+    done
+    exit 1
+}
+
+# ---- processes
+
+lives() {
+    grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null
+}
+
+ended() {
+    ! lives "$1"
+}
+
+# wait_for SECONDS WHAT CONDITION...: until it is so.
+wait_for() {
+    limit=$(($(date +%s) + $1))
+    what=$2
+    shift 2
+    until "$@"; do
+        [ "$(date +%s)" -le $limit ] || fail "$what: not in time"
+        sleep 0.02
+    done
+}
+
+in_host() {
+    host=$1
+    shift
+    exec ip netns exec "$name-$host" "$@"
+}
+
+# ---- hosts
+
+remove_all() {
+    trap - EXIT INT TERM HUP
+    for pid in $submitter $agent_a $agent_b $agent_c $broker; do
+        kill -9 "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    for host in a b c broker; do
+        ip netns delete "$name-$host" 2>/dev/null || true
+    done
+    [ -z "$work" ] || rm -rf "$work"
+}
+
+# The bridge is in the broker's namespace, so that this machine's own network is left alone.
+make_hosts() {
+    ip netns add "$name-broker" || return 1
+    ip -n "$name-broker" link add bridge type bridge || return 1
+    ip -n "$name-broker" address add $net.1/24 dev bridge
+    ip -n "$name-broker" link set lo up
+    ip -n "$name-broker" link set bridge up
+    number=2
+    for host in a b c; do
+        ip netns add "$name-$host"
+        ip link add name "to_$host" netns "$name-broker" type veth peer name eth0 netns "$name-$host" || return 1
+        ip -n "$name-broker" link set "to_$host" master bridge up
+        ip -n "$name-$host" link set lo up
+        ip -n "$name-$host" address add $net.$number/24 dev eth0
+        ip -n "$name-$host" link set eth0 up
+        number=$((number + 1))
+    done
+}
+
+cut_off() {
+    ip -n "$name-broker" link set "to_$1" down
+}
+
+connect_again() {
+    ip -n "$name-broker" link set "to_$1" up
+}
+
+# ---- the broker
+
+cli() {
+    (in_host broker timeout 10 redis-cli -h $net.1 -p $port "$@" 2>/dev/null)
+}
+
+answers() {
+    [ "$(cli PING)" = PONG ]
+}
+
+start_broker() {
+    in_host broker redis-server --port $port --bind $net.1 --protected-mode no --appendonly yes --save "" \
+        --dir "$work/broker" >>"$work/broker.log" 2>&1 &
+    broker=$!
+    wait_for 20 "the broker answers" answers
+}
+
+# ---- agents
+
+pid_of() {
+    eval "echo \$agent_$1"
+}
+
+start_agent() {
+    FARM_HOST=$1 in_host "$1" "$farm" --mproc-agent "$url" --mproc-workers 2 --mproc-name "$1" >>"$work/agent_$1.log" 2>&1 &
+    eval "agent_$1=$!"
+}
+
+serves() {
+    [ "$(cli EXISTS "mproc:{$scene}:agent:$1")" = 1 ]
+}
+
+start_agents() {
+    for host in "$@"; do
+        start_agent "$host"
+    done
+    for host in "$@"; do
+        wait_for 20 "the agent on $host serves" serves "$host"
+    done
+}
+
+kill_agent() {
+    pid=$(pid_of "$1")
+    lives "$pid" || fail "the agent on $1 had ended before it was killed"
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null || true
+    eval "agent_$1="
+}
+
+# They end, and well.
+end_agents() {
+    for host in "$@"; do
+        pid=$(pid_of "$host")
+        lives "$pid" || fail "the agent on $host has ended by itself"
+        kill -TERM "$pid"
+    done
+    for host in "$@"; do
+        pid=$(pid_of "$host")
+        wait_for 20 "the agent on $host ends" ended "$pid"
+        status=0
+        wait "$pid" || status=$?
+        eval "agent_$host="
+        [ $status = 0 ] || fail "the agent on $host ended with status $status"
+    done
+}
+
+# ---- scenes
+
+# begin_scene NUMBER: with records and a farm of its own.
+begin_scene() {
+    scene=scene$1
+    url=redis://$net.1:$port/$scene
+    began=$(date +%s%3N)
+    FARM_RECORDS=$work/$scene
+    export FARM_RECORDS
+    mkdir "$FARM_RECORDS"
+}
+
+end_scene() {
+    took=$(($(date +%s%3N) - began))
+    echo "scene $1: $2 ($((took / 1000)).$((took % 1000 / 100)) s)"
+}
+
+submit() {
+    in_host broker "$farm" map "$url" "$@" >"$work/$scene.log" 2>&1 &
+    submitter=$!
+}
+
+# end_submitter SECONDS: it ends within that time, and is content.
+end_submitter() {
+    wait_for "$1" "$scene: the submitter ends" ended "$submitter"
+    status=0
+    wait "$submitter" || status=$?
+    submitter=
+    [ $status = 0 ] || fail "$scene: the submitter's status is $status: $(cat "$work/$scene.log")"
+    said=$(cat "$work/$scene.log")
+}
+
+# How many tasks have begun, on some hosts or all.
+begun() {
+    # shellcheck disable=SC2086 # a pattern
+    cat "$FARM_RECORDS"/$1.* 2>/dev/null | grep -c '^b' || true
+}
+
+have_begun() {
+    [ "$(begun "$1")" -ge "$2" ]
+}
+
+workers_of() {
+    ls "$FARM_RECORDS" | sed -n "s/^$1\\.//p"
+}
+
+# wait_in_the_midst HOSTS COUNT: until so many tasks have begun; and the submitter still works.
+wait_in_the_midst() {
+    wait_for 30 "$scene: $2 tasks begin on $1" have_begun "$1" "$2"
+    lives "$submitter" || fail "$scene: it was over too soon: $(cat "$work/$scene.log")"
+}
+
+ran_twice() {
+    cat "$FARM_RECORDS"/* | awk '$1 == "b" && ++begun[$2] == 2 { twice++ } END { print twice + 0 }'
+}
+
+# Tasks from 4,000 on wait at a gate, so that what happens does so in the midst.
+scene_1() {
+    begin_scene 1
+    gate=$work/gate
+    start_agents a b c
+    submit 5000 2 5 0 4000 "$gate"
+    wait_in_the_midst '[abc]' 300
+    wait_in_the_midst b 1
+    cut_off b
+    cut_at=$(date +%s%3N)
+    wait_in_the_midst a 100
+    kill -9 "$(cd "$FARM_RECORDS" && ls -t a.* | sed -n '1s/a.//p')"
+    wait_in_the_midst c 1
+    kill_agent c
+    wait_in_the_midst '[ac]' 900
+    kill -9 "$broker"
+    wait "$broker" 2>/dev/null || true
+    start_broker
+    before_c=$(begun c)
+    start_agent c
+    while [ $(($(date +%s%3N) - cut_at)) -lt 8000 ]; do
+        sleep 0.1
+    done
+    before_b=$(begun b)
+    connect_again b
+    wait_in_the_midst b $((before_b + 1))
+    wait_in_the_midst c $((before_c + 1))
+    : >"$gate"
+    end_submitter 60
+    case $said in
+    "5000 tasks, 0 lost, 0 recorded twice, "*" ran twice") ;;
+    *) fail "scene 1: $said" ;;
+    esac
+    [ "$(workers_of a | wc -l)" -ge 3 ] || fail "scene 1: the worker that was killed was not replaced"
+    end_agents a b c
+    end_scene 1 "$said"
+}
+
+# An agent with two workers has at most four batches in hand, here of two tasks each.
+scene_2() {
+    begin_scene 2
+    start_agents a b c
+    submit 600 10 0 2
+    wait_in_the_midst '[abc]' 100
+    wait_in_the_midst b 1
+    kill_agent b
+    end_submitter 60
+    end_agents a c
+    lost=$(echo "$said" | sed -n 's/^600 tasks, \([0-9]*\) lost, 0 recorded twice, 0 ran twice.*$/\1/p')
+    [ -n "$lost" ] && [ "$(ran_twice)" = 0 ] || fail "scene 2: $said"
+    [ "$lost" -le 8 ] || fail "scene 2: more is lost than the host had: $said"
+    end_scene 2 "$said"
+}
+
+all_gone() {
+    for pid in $(workers_of '[abc]'); do
+        ended "$pid" || return 1
+    done
+}
+
+# Batches that are in hand, by what an agent says of itself.
+is_idle() {
+    [ "$(cli GET "mproc:{$scene}:agent:$1" | awk '{ print $4 }')" = 0 ]
+}
+
+no_keys() {
+    [ -z "$(cli KEYS "mproc:{$scene}:pool:*")" ] && [ "$(cli SCARD "mproc:{$scene}:pools")" = 0 ]
+}
+
+scene_3() {
+    begin_scene 3
+    start_agents a b c
+    submit 300 1000 0 0
+    wait_in_the_midst '[abc]' 8
+    [ -n "$(cli KEYS "mproc:{$scene}:pool:*")" ] || fail "scene 3: the pool has no keys"
+    kill -9 "$submitter"
+    wait "$submitter" 2>/dev/null || true
+    submitter=
+    killed_at=$(date +%s%3N)
+    wait_for 13 "scene 3: nothing of the pool is left on the broker" no_keys
+    no_keys_after=$(($(date +%s%3N) - killed_at))
+    wait_for 10 "scene 3: the pool's workers end" all_gone
+    for host in a b c; do
+        wait_for 10 "scene 3: the agent on $host is idle" is_idle $host
+    done
+    workers=$(workers_of '[abc]' | wc -l)
+    end_agents a b c
+    end_scene 3 "submitter killed, its keys gone after $no_keys_after ms, its $workers workers ended"
+}
+
+first_end() {
+    cat "$FARM_RECORDS/$1".* 2>/dev/null | awk '$1 == "e" && (!first || $3 < first) { first = $3 } END { printf "%.0f", first }'
+}
+
+has_ended_one() {
+    [ "$(first_end "$1")" != 0 ]
+}
+
+scene_4() {
+    begin_scene 4
+    start_agents a
+    submit 200 50 5 0
+    wait_in_the_midst a 20
+    start_agents b
+    started_at=$(date +%s%3N)
+    wait_for 30 "scene 4: the host that joins ends a task" has_ended_one b
+    took=$(($(first_end b) - started_at))
+    [ $took -le 1500 ] || fail "scene 4: the host that joins has ended its first task after $took ms"
+    end_submitter 60
+    end_agents a b
+    case $said in
+    "200 tasks, 0 lost, 0 recorded twice, 0 ran twice") ;;
+    *) fail "scene 4: $said" ;;
+    esac
+    end_scene 4 "the host that joined had ended its first task $took ms after it had started; $said"
+}
+
+scene_5() {
+    begin_scene 5
+    start_agents a b c
+    submit 1500 5 5 0
+    wait_in_the_midst '[abc]' 300
+    [ "$(cli FLUSHALL)" = OK ] || fail "scene 5: the broker is not emptied"
+    end_submitter 60
+    end_agents a b c
+    case $said in
+    "1500 tasks, 0 lost, 0 recorded twice, "*" ran twice") ;;
+    *) fail "scene 5: $said" ;;
+    esac
+    end_scene 5 "$said"
+}
+
+# ---- all of it
+
+[ "$(id -u)" = 0 ] || skip "only root can make hosts"
+for command in ip redis-server redis-cli; do
+    command -v $command >/dev/null || skip "there is no $command"
+done
+trap remove_all EXIT
+trap 'exit 1' INT TERM HUP
+work=$(mktemp -d)
+mkdir "$work/broker"
+make_hosts 2>"$work/hosts.txt" || skip "no network namespaces: $(head -n 1 "$work/hosts.txt")"
+start_broker
+for number in $scenes; do
+    "scene_$number"
+done
+echo ok
