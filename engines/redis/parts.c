@@ -14,6 +14,11 @@ static void name_part(char *field, size_t size, const char *name, unsigned part)
     snprintf(field, size, "%s:%u", name, part);
 }
 
+/* Parts last as long as their pool. */
+static const char last_script[] = "local t=redis.call('PTTL',KEYS[1]) "
+                                  "if t<=0 then return redis.call('DEL',KEYS[2]) end "
+                                  "return redis.call('PEXPIRE',KEYS[2],t)";
+
 int redis_store_parts(struct redis *redis, const struct pool *pool, const char *name, const void *data, size_t size)
 {
     size_t count = (size + PART_BYTES - 1) / PART_BYTES;
@@ -36,9 +41,9 @@ int redis_store_parts(struct redis *redis, const struct pool *pool, const char *
         }
     }
     struct command command;
-    command_begin(&command, "PEXPIRE");
+    command_begin_script(&command, last_script, 2);
+    command_add(&command, pool->keys[KEY_POOL]);
     command_add(&command, pool->keys[KEY_PARTS]);
-    command_add_number(&command, redis_pool_milliseconds(redis));
     int err = redis_push(redis, &command, 0);
     return err ? err : (int)count;
 }

@@ -29,17 +29,18 @@ static void let_go(struct redis *redis, struct held *held)
 /* ---- completing */
 
 /* The acknowledgement says whether somebody works on the entry: if not, it was completed before. As it is the first to
- * write, a full server does not break the script off in the middle. A result in parts says what these are named, so
- * that those of somebody who was not the first are others. */
+ * write, a full server does not break the script off in the middle. The results last as long as the pool: its lease
+ * need not be the agent's. A result in parts says what these are named, so that those of somebody who was not the first
+ * are others. */
 static const char complete_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
                                       "if redis.call('XACK',KEYS[2],'agents',ARGV[1])==0 then return 0 end "
-                                      "local c=tonumber(ARGV[6]) "
+                                      "local c=tonumber(ARGV[5]) "
                                       "if c<0 then local e=redis.call('XRANGE',KEYS[2],ARGV[1],ARGV[1]) "
                                       "c=e[1] and e[1][2][1]=='p' and tonumber(e[1][2][2]) or 0 end "
                                       "redis.call('XDEL',KEYS[2],ARGV[1]) "
                                       "if ARGV[4]=='0' then redis.call('XADD',KEYS[3],'*','n',ARGV[2],'d',ARGV[3]) "
-                                      "else redis.call('XADD',KEYS[3],'*','n',ARGV[2],'p',ARGV[4],'k',ARGV[7]) end "
-                                      "redis.call('PEXPIRE',KEYS[3],ARGV[5]) "
+                                      "else redis.call('XADD',KEYS[3],'*','n',ARGV[2],'p',ARGV[4],'k',ARGV[6]) end "
+                                      "redis.call('PEXPIRE',KEYS[3],redis.call('PTTL',KEYS[1])) "
                                       "for i=0,c-1 do redis.call('HDEL',KEYS[5],'t'..ARGV[2]..':'..i) end "
                                       "return 1";
 
@@ -65,7 +66,6 @@ static int complete(struct redis *redis, const struct pool *pool, const struct h
     command_add_number(&command, (int64_t)held->number);
     command_add_data(&command, parts ? "" : data, parts ? 0 : size);
     command_add_number(&command, parts);
-    command_add_number(&command, redis_pool_milliseconds(redis));
     command_add_number(&command, held->parts);
     command_add(&command, name);
     int err = redis_call_number(redis, &command, &recorded);
