@@ -117,16 +117,10 @@ static int look_again(struct redis *redis)
 
 int redis_error(struct redis *redis, const redisReply *reply)
 {
-    if (strstr(reply->str, "NOGROUP")) /* in a script's error it is in the middle */
+    if (strstr(reply->str, "NOGROUP") || begins(reply, "UNBLOCKED")) /* in a script's error it is in the middle */
         return look_again(redis);
     if (begins(reply, "OOM"))
         return suffer_from_memory(redis);
-    if (begins(reply, "NOGROUP")) { /* a pool's keys have ended: which ones is looked at */
-        redis->next_discovery = 0;
-        for (unsigned i = 0; i < redis->pools_count; i++)
-            redis->pools[i].asked = true;
-        return -EAGAIN;
-    }
     if (begins(reply, "LOADING") || begins(reply, "BUSY") || begins(reply, "MASTERDOWN") ||
         begins(reply, "CLUSTERDOWN") || begins(reply, "READONLY") || begins(reply, "MISCONF") ||
         begins(reply, "NOREPLICAS") || begins(reply, "TRYAGAIN"))

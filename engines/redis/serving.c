@@ -519,11 +519,8 @@ static int take_reply(struct redis *redis, const redisReply *reply, const struct
 {
     int err = 0;
     if (reply->type == REDIS_REPLY_ERROR) {
-        redis->next_discovery = 0;
-        for (unsigned i = 0; i < redis->pools_count; i++)
-            redis->pools[i].asked = true;
-        bool pool_is_gone = strncmp(reply->str, "NOGROUP", 7) == 0 || strncmp(reply->str, "UNBLOCKED", 9) == 0;
-        return pool_is_gone ? 0 : redis_error(redis, reply);
+        err = redis_error(redis, reply);
+        return err == -EAGAIN ? 0 : err;
     }
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++)
         err = take_stream(redis, reply->element[i], tasks, context);

@@ -77,8 +77,9 @@ int redis_begin(void *connection, const void *description, size_t size)
     return err == -EAGAIN ? MPROC_E_SERVER_GONE : err;
 }
 
-/* Returns 0 if the pool's keys are gone. */
-static const char tend_script[] = "if redis.call('PEXPIRE',KEYS[1],ARGV[1])==0 then return 0 end "
+/* Returns 0 if the pool's keys are gone. Where its tasks are gone alone, the pool is made anew. */
+static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis.call('DEL',KEYS[1]) return 0 end "
+                                  "if redis.call('PEXPIRE',KEYS[1],ARGV[1])==0 then return 0 end "
                                   "for i=2,5 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
                                   "return 1";
 
