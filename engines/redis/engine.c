@@ -117,11 +117,13 @@ static int descriptors(const void *connection, int *descriptors, int most)
 {
     const struct redis *redis = connection;
     int count = 0;
-    if (redis->main.reader && redis->pending_count > 0 && count < most)
+    if (!redis->main.reader || !redis->feed.reader)
+        return 0; /* nothing is read from one while the other is not there */
+    if (redis->pending_count > 0 && count < most)
         descriptors[count++] = redis->main.link.fd;
-    if (redis->feed.reader && redis->fed && count < most)
+    if (redis->fed && count < most)
         descriptors[count++] = redis->feed.link.fd;
-    if (count == 0 && most > 0 && redis->main.reader)
+    if (count == 0 && most > 0)
         descriptors[count++] = redis->main.link.fd;
     return count;
 }
