@@ -83,6 +83,31 @@ static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis
                                   "for i=2,5 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
                                   "return 1";
 
+/* Has the machine that has a batch been heard of? By its own lease, which need not be the pool's. */
+static int find_agent(struct redis *redis, const char *name, int64_t *there)
+{
+    struct command command;
+    char agent[MPROC_MACHINE_NAME_SIZE + 8], key[KEY_SIZE];
+    snprintf(agent, sizeof agent, "agent:%.63s", name);
+    redis_key(redis, key, agent);
+    command_begin(&command, "EXISTS");
+    command_add(&command, key);
+    return redis_call_number(redis, &command, there);
+}
+
+static int end_if_lost(struct redis *redis, const redisReply *entry)
+{
+    unsigned long long number;
+    unsigned times;
+    int64_t there = 0;
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 4 || entry->element[0]->type != REDIS_REPLY_STRING ||
+        entry->element[1]->type != REDIS_REPLY_STRING ||
+        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || entry->element[3]->integer < times)
+        return 0;
+    int err = find_agent(redis, entry->element[1]->str, &there);
+    return err || there ? err : redis_complete_as_lost(redis, &redis->self, number, times);
+}
+
 /* Batches of machines that are lost, and that may not be begun again, while there is no machine to find them. */
 static int end_lost(struct redis *redis)
 {
@@ -99,14 +124,8 @@ static int end_lost(struct redis *redis)
     int err = redis_call(redis, &command, &reply);
     if (err)
         return err;
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++) {
-        const redisReply *entry = reply->element[i];
-        unsigned long long number;
-        unsigned times;
-        if (entry->type == REDIS_REPLY_ARRAY && entry->elements == 4 && entry->element[0]->type == REDIS_REPLY_STRING &&
-            sscanf(entry->element[0]->str, "%llu-%u", &number, &times) == 2 && entry->element[3]->integer >= times)
-            err = redis_complete_as_lost(redis, &redis->self, number, times);
-    }
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++)
+        err = end_if_lost(redis, reply->element[i]);
     freeReplyObject(reply);
     return err;
 }
