@@ -168,10 +168,12 @@ static void rejected(void *context, uint64_t number, bool surely)
     flight->sent = false;
     if (!surely) {
         flight->doubtful = true;
-        return;
+    } else if (flight->doubtful && !cluster_is_repeatable(flight->job)) { /* what was sent first may be there */
+        cluster_end_flight(context, flight, MPROC_LOST);
+    } else {
+        send_anew(context, flight);
+        flight->not_before = os_now() + INT64_C(50000000);
     }
-    send_anew(context, flight);
-    flight->not_before = os_now() + INT64_C(50000000);
 }
 
 /* All of them get new numbers: commands of a connection that was lost may come late, into the new stream, and the
