@@ -73,6 +73,9 @@ struct redis {
     struct rejection rejections[PENDING_MOST + 16];
     unsigned rejections_count;
     bool forgotten;
+    bool unchecked;                       /* the main link is new: what of the pool does the server know? */
+    uint64_t accepted;                    /* the highest number that the server took ... */
+    uint64_t missing_after, missing_last; /* ... and those that it does not know any more; equal: none */
     char results_seen[48];
 
     /* Of an agent. */

@@ -215,21 +215,34 @@ static void reject_pending(struct redis *redis)
     }
 }
 
+/* Once on each new main link; until it has succeeded. */
+static int check_pool(struct redis *redis)
+{
+    if (!redis->unchecked || !redis->description)
+        return 0;
+    redis->unchecked = false; /* as it uses the link itself */
+    int err = redis_begin_again(redis);
+    if (err)
+        redis->unchecked = true;
+    return err;
+}
+
 int redis_connect(struct redis *redis, int64_t deadline)
 {
     if (redis->failure)
         return redis->failure;
     if (redis->main.reader && redis->feed.reader)
-        return 0;
+        return check_pool(redis);
     int64_t now = link_now();
     if (now < redis->next_connect)
         return redis_suffer(redis, redis->message[0] ? redis->message : "the server cannot be reached");
     redis->next_connect = now + CONNECT_AGAIN;
     if (!redis->feed.reader)
         redis->fed = false;
-    bool renewed = !redis->main.reader;
-    if (renewed)
+    if (!redis->main.reader) {
         reject_pending(redis);
+        redis->unchecked = true;
+    }
     if (!deadline)
         deadline = now + CONNECT_PATIENCE;
     int err = connect_link(redis, &redis->main, deadline);
@@ -238,7 +251,7 @@ int redis_connect(struct redis *redis, int64_t deadline)
     if (err)
         return err;
     redis->bad_since = 0;
-    return renewed && redis->description ? redis_begin_again(redis) : 0;
+    return check_pool(redis);
 }
 
 /* ---- commands */
@@ -270,9 +283,10 @@ static void settle(struct redis *redis, uint64_t number, const redisReply *reply
 {
     if (!number)
         return;
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1)
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
         redis->bad_since = redis->full_since = 0;
-    else if (reply->type == REDIS_REPLY_INTEGER)
+        redis->accepted = number > redis->accepted ? number : redis->accepted;
+    } else if (reply->type == REDIS_REPLY_INTEGER)
         redis->forgotten = true;
     else if (reply->type == REDIS_REPLY_ERROR) {
         redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };

@@ -48,13 +48,40 @@ static int make_keys(struct redis *redis, int64_t *made)
     return redis_call_number(redis, &command, made);
 }
 
+/* The highest number that ever was in the stream of tasks. */
+static const char last_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
+                                  "local s=redis.call('XINFO','STREAM',KEYS[1]) "
+                                  "for i=1,#s,2 do if s[i]=='last-generated-id' then "
+                                  "return tonumber(string.match(s[i+1],'%d+')) end end "
+                                  "return 0";
+
+/* A server that was started again may have lost the last of what it had written to its file: what it had taken, and
+ * does not know any more, has been begun, or not. */
+static int find_missing(struct redis *redis)
+{
+    struct command command;
+    int64_t last;
+    command_begin_script(&command, last_script, 1);
+    command_add(&command, redis->self.keys[KEY_TASKS]);
+    int err = redis_call_number(redis, &command, &last);
+    if (err || (uint64_t)last >= redis->accepted)
+        return err;
+    if (redis->missing_after == redis->missing_last)
+        redis->missing_last = redis->accepted;
+    redis->missing_after = redis->accepted = (uint64_t)last;
+    return 0;
+}
+
 int redis_begin_again(struct redis *redis)
 {
     int64_t made;
     int err = make_keys(redis, &made);
+    if (!err && !made)
+        err = find_missing(redis);
     if (err || !made)
         return err;
     redis->forgotten = true;
+    redis->accepted = redis->missing_after = redis->missing_last = 0;
     snprintf(redis->results_seen, sizeof redis->results_seen, "0");
     if (redis->fed) { /* it waits for results behind one that the new stream will not come to for long */
         resp_close(&redis->feed);
@@ -72,6 +99,7 @@ int redis_begin(void *connection, const void *description, size_t size)
         return redis_say(redis, -ENOMEM, "no memory is left");
     memcpy(redis->description, description, size);
     redis->description_size = size;
+    redis->unchecked = false;
     snprintf(redis->results_seen, sizeof redis->results_seen, "0");
     int err = make_keys(redis, &made);
     return err == -EAGAIN ? MPROC_E_SERVER_GONE : err;
@@ -188,7 +216,8 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
     int err = redis_connect(redis, 0), parts = 0;
     if (!err)
         err = redis_take_pending(redis, false);
-    if (err || redis->rejections_count > 0 || redis->forgotten) /* which the pool has to know first */
+    bool is_news = redis->rejections_count > 0 || redis->forgotten || redis->missing_after < redis->missing_last;
+    if (err || is_news) /* which the pool has to know first */
         return err ? err : -EAGAIN;
     snprintf(id, sizeof id, "%llu-%u", (unsigned long long)batch->number, batch->times);
     snprintf(name, sizeof name, "t%llu", (unsigned long long)batch->number);
@@ -321,6 +350,10 @@ static void tell_rejections(struct redis *redis, const struct mproc_engine_resul
     for (unsigned i = 0; i < redis->rejections_count; i++)
         results->rejected(context, redis->rejections[i].number, redis->rejections[i].surely);
     redis->rejections_count = 0;
+    for (; redis->missing_after < redis->missing_last; redis->missing_after++) {
+        results->rejected(context, redis->missing_after + 1, false);
+        results->rejected(context, redis->missing_after + 1, true);
+    }
     if (redis->forgotten) {
         redis->forgotten = false;
         results->forgotten(context);
