@@ -2,7 +2,8 @@
  * ended, so that whoever looks can count what ran twice. SPDX-License-Identifier: MIT
  *
  *     farm map URL TASKS MILLISECONDS RETRIES CHUNK [FROM GATE]   runs them, and says what became of them; those from
- *                                                                 number FROM on wait until the file GATE is there
+ *                                                                 number FROM on wait until the file GATE.1 is there,
+ *                                                                 from twice that on GATE.2, and so on
  *     farm --mproc-agent URL ...
  *
  * $FARM_RECORDS is the folder of records; $FARM_HOST is what an agent's are called, before the process's id.
@@ -152,7 +153,7 @@ static int map(const struct order *order)
     for (int i = 0; i < order->tasks; i++) {
         works[i] = (struct work) { .number = i, .milliseconds = order->milliseconds };
         if (order->gate && i >= order->gate_from)
-            snprintf(works[i].gate, sizeof works[i].gate, "%s", order->gate);
+            snprintf(works[i].gate, sizeof works[i].gate, "%s.%d", order->gate, i / order->gate_from);
     }
     int result = mproc_pool_open(&pool, .cluster = order->url, .cluster_options.lease = MPROC_SEC(2),
                                  .cluster_options.patience = MPROC_SEC(60), .error = &error);
@@ -180,7 +181,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "farm: %s\n", mproc_strerror(err));
         return 2;
     }
-    if ((argc != 7 && argc != 9) || strcmp(argv[1], "map") != 0 || atoi(argv[3]) < 1) {
+    if ((argc != 7 && argc != 9) || strcmp(argv[1], "map") != 0 || atoi(argv[3]) < 1 ||
+        (argc == 9 && atoi(argv[7]) < 1)) {
         fprintf(stderr, "usage: farm map URL TASKS MILLISECONDS RETRIES CHUNK [FROM GATE]\n");
         return 2;
     }
