@@ -12,6 +12,8 @@
  *   mproc:{FARM}:pool:ID:results  stream of results
  *   mproc:{FARM}:pool:ID:cancels  stream of numbers
  *   mproc:{FARM}:pool:ID:parts    hash of parts of what is larger than a part
+ *   mproc:{FARM}:pool:ID:mark     number of the attempt that made these keys: a pool that knows another one was
+ * forgotten
  *
  * A pool's keys end by themselves when it has not been heard of for POOL_LEASES leases.
  *
@@ -29,7 +31,7 @@ enum { POOL_LEASES = 4, PENDING_MOST = 512, HELD_MOST = 4096, KEY_SIZE = 192, TO
 /* Larger batches and results go in parts: no value is near the least limit that a server can have, 1 MiB. */
 #define PART_BYTES ((size_t)512 << 10)
 
-enum pool_key { KEY_POOL, KEY_TASKS, KEY_RESULTS, KEY_CANCELS, KEY_PARTS, POOL_KEYS };
+enum pool_key { KEY_POOL, KEY_TASKS, KEY_RESULTS, KEY_CANCELS, KEY_PARTS, KEY_MARK, POOL_KEYS };
 
 /* A pool: the connection's own, or one that an agent knows. */
 struct pool {
@@ -76,6 +78,7 @@ struct redis {
     bool unchecked;                       /* the main link is new: what of the pool does the server know? */
     uint64_t accepted;                    /* the highest number that the server took ... */
     uint64_t missing_after, missing_last; /* ... and those that it does not know any more; equal: none */
+    int64_t mark, last_mark;              /* of the keys as they are known; of attempts to make them */
     char results_seen[48];
 
     /* Of an agent. */

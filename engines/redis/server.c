@@ -34,7 +34,7 @@ void redis_key(const struct redis *redis, char *key, const char *name)
 
 void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id)
 {
-    static const char *const names[POOL_KEYS] = { "", ":tasks", ":results", ":cancels", ":parts" };
+    static const char *const names[POOL_KEYS] = { "", ":tasks", ":results", ":cancels", ":parts", ":mark" };
     pool->id = id;
     for (int i = 0; i < POOL_KEYS; i++)
         snprintf(pool->keys[i], KEY_SIZE, "%spool:%016llx%s", redis->prefix, (unsigned long long)id, names[i]);

@@ -15,15 +15,19 @@ enum { BLOCK_MS = 2000, RESULTS_AT_ONCE = 64 };
 
 /* ---- the pool */
 
-/* Makes the pool's keys, unless they are there. Returns 1 if it has. */
-static const char begin_script[] = "if redis.call('PEXPIRE',KEYS[1],ARGV[2])==1 then return 0 end "
+/* Makes the pool's keys, unless they are there. Returns their mark, as an attempt whose answer was lost may have made
+ * them. */
+static const char begin_script[] = "if redis.call('EXISTS',KEYS[1])==1 then "
+                                   "redis.call('PEXPIRE',KEYS[1],ARGV[2]) redis.call('PEXPIRE',KEYS[6],ARGV[2]) "
+                                   "return tonumber(redis.call('GET',KEYS[6]) or '0') end "
                                    "redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2]) "
                                    "redis.call('DEL',KEYS[2],KEYS[3],KEYS[4],KEYS[5]) "
                                    "redis.call('XGROUP','CREATE',KEYS[2],'agents','0','MKSTREAM') "
                                    "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "
-                                   "redis.call('SADD',KEYS[6],ARGV[3]) "
-                                   "redis.call('XADD',KEYS[7],'MAXLEN','~','1000','*','pool',ARGV[3]) "
-                                   "return 1";
+                                   "redis.call('SET',KEYS[6],ARGV[4],'PX',ARGV[2]) "
+                                   "redis.call('SADD',KEYS[7],ARGV[3]) "
+                                   "redis.call('XADD',KEYS[8],'MAXLEN','~','1000','*','pool',ARGV[3]) "
+                                   "return tonumber(ARGV[4])";
 
 static void add_pool_keys(struct command *command, const struct pool *pool)
 {
@@ -31,7 +35,7 @@ static void add_pool_keys(struct command *command, const struct pool *pool)
         command_add(command, pool->keys[i]);
 }
 
-static int make_keys(struct redis *redis, int64_t *made)
+static int make_keys(struct redis *redis, int64_t *mark)
 {
     struct command command;
     char pools[KEY_SIZE], news[KEY_SIZE], id[20];
@@ -45,7 +49,8 @@ static int make_keys(struct redis *redis, int64_t *made)
     command_add_data(&command, redis->description, redis->description_size);
     command_add_number(&command, redis_pool_milliseconds(redis));
     command_add(&command, id);
-    return redis_call_number(redis, &command, made);
+    command_add_number(&command, ++redis->last_mark);
+    return redis_call_number(redis, &command, mark);
 }
 
 /* The highest number that ever was in the stream of tasks. */
@@ -74,12 +79,13 @@ static int find_missing(struct redis *redis)
 
 int redis_begin_again(struct redis *redis)
 {
-    int64_t made;
-    int err = make_keys(redis, &made);
-    if (!err && !made)
+    int64_t mark;
+    int err = make_keys(redis, &mark);
+    if (!err && mark == redis->mark)
         err = find_missing(redis);
-    if (err || !made)
+    if (err || mark == redis->mark)
         return err;
+    redis->mark = mark;
     redis->forgotten = true;
     redis->accepted = redis->missing_after = redis->missing_last = 0;
     snprintf(redis->results_seen, sizeof redis->results_seen, "0");
@@ -93,7 +99,6 @@ int redis_begin_again(struct redis *redis)
 int redis_begin(void *connection, const void *description, size_t size)
 {
     struct redis *redis = connection;
-    int64_t made;
     redis->description = malloc(size + 1);
     if (!redis->description)
         return redis_say(redis, -ENOMEM, "no memory is left");
@@ -101,14 +106,14 @@ int redis_begin(void *connection, const void *description, size_t size)
     redis->description_size = size;
     redis->unchecked = false;
     snprintf(redis->results_seen, sizeof redis->results_seen, "0");
-    int err = make_keys(redis, &made);
+    int err = make_keys(redis, &redis->mark);
     return err == -EAGAIN ? MPROC_E_SERVER_GONE : err;
 }
 
 /* Returns 0 if the pool's keys are gone. Where its tasks are gone alone, the pool is made anew. */
 static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis.call('DEL',KEYS[1]) return 0 end "
                                   "if redis.call('PEXPIRE',KEYS[1],ARGV[1])==0 then return 0 end "
-                                  "for i=2,5 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
+                                  "for i=2,6 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
                                   "return 1";
 
 /* Has the machine that has a batch been heard of? By its own lease, which need not be the pool's. */
