@@ -44,6 +44,7 @@ enum bench_bound {
     BENCH_AT_LEAST_OF,   /* at least `factor` of the best of `others`; for rows of which more is better */
     BENCH_TIMES_LESS,    /* at least `factor` times less than the best of `others` */
     BENCH_AT_MOST,       /* the figure itself is at most `factor` */
+    BENCH_AT_LEAST,      /* the figure itself is at least `factor` */
     BENCH_FLAT           /* of the median ratios to `who` the highest is at most `factor` times the lowest */
 };
 
@@ -62,7 +63,9 @@ struct bench_row {
     const char *unit;
     double scale, per;
     bool more_is_better;
-    const char *also_title; /* runs call bench_also: a second row, of the same unit, scale and per */
+    const char *also_title; /* runs call bench_also: a second row, of the same scale */
+    const char *also_unit;  /* default: the row's */
+    double also_per;        /* 0: the row's */
     int rounds;             /* at most; default: as many as fit the time */
     struct bench_contestant contestants[BENCH_CONTESTANTS_MAX]; /* of kind BENCH_OURS the first */
     struct bench_target targets[BENCH_TARGETS_MAX];

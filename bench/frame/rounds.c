@@ -93,6 +93,17 @@ int bench_end(void)
     return options.has_failed;
 }
 
+/* The row that runs call bench_also for. It has no targets, and otherwise all of the first one's but the figures. */
+static struct bench_row also_row(const struct bench_row *first)
+{
+    struct bench_row row = *first;
+    row.title = first->also_title;
+    row.unit = first->also_unit ? first->also_unit : first->unit;
+    row.per = first->also_per != 0 ? first->also_per : first->per;
+    memset(row.targets, 0, sizeof row.targets);
+    return row;
+}
+
 static double to_figure(const struct bench_row *row, const struct bench_contestant *contestant, double value)
 {
     double per = contestant->per != 0 ? contestant->per : row->per != 0 ? row->per : 1;
@@ -103,6 +114,7 @@ static double to_figure(const struct bench_row *row, const struct bench_contesta
 struct rounds {
     struct measured first;
     struct measured second; /* of bench_also: figures alone */
+    struct bench_row second_row;
     double taken[BENCH_CONTESTANTS_MAX * BENCH_ROUNDS_MAX];
 };
 
@@ -133,7 +145,7 @@ static bool take_turn(struct rounds *rounds, int i, int round, double end)
         if (try == 0 || taken < best_taken) {
             best_taken = taken;
             first->figures[i][round] = to_figure(first->row, contestant, value);
-            rounds->second.figures[i][round] = to_figure(first->row, contestant, also);
+            rounds->second.figures[i][round] = to_figure(&rounds->second_row, contestant, also);
         }
         if (best_taken <= TAKEN_MOST || bench_now() > end)
             break;
@@ -172,15 +184,12 @@ static void report(const struct measured *measured)
     json_add(measured, options.program);
 }
 
-/* The second row has no targets, and otherwise all of the first one's but the figures. */
 static void report_also(const struct rounds *rounds)
 {
     struct measured second = rounds->first;
-    struct bench_row row = *rounds->first.row;
-    memset(row.targets, 0, sizeof row.targets);
     memcpy(second.figures, rounds->second.figures, sizeof second.figures);
-    second.row = &row;
-    second.title = row.also_title;
+    second.row = &rounds->second_row;
+    second.title = rounds->second_row.title;
     report(&second);
 }
 
@@ -208,6 +217,7 @@ void bench_row(const struct bench_row *all)
     if (!rounds)
         abort();
     rounds->first = (struct measured) { .row = &row, .title = row.title };
+    rounds->second_row = also_row(&row);
     while (rounds->first.contestants < BENCH_CONTESTANTS_MAX && row.contestants[rounds->first.contestants].name)
         rounds->first.contestants++;
     if (run_rounds(rounds)) {

@@ -27,6 +27,11 @@ static double best_of(const struct measured *measured, const struct bench_target
     return best;
 }
 
+static bool is_absolute(const struct bench_target *target)
+{
+    return target->bound == BENCH_AT_MOST || target->bound == BENCH_AT_LEAST;
+}
+
 static double ratio_of(const struct bench_target *target, double figure, double best)
 {
     switch (target->bound) {
@@ -44,14 +49,15 @@ static void describe(const struct measured *measured, const struct bench_target 
         [BENCH_AT_LEAST_OF] = "%s: at least %g of ",
         [BENCH_TIMES_LESS] = "%s: at least %g times less than ",
         [BENCH_AT_MOST] = "%s: at most %g ",
+        [BENCH_AT_LEAST] = "%s: at least %g ",
         [BENCH_FLAT] = "from %s on: flat within %g",
     };
     char *text = verdict->text;
     size_t size = sizeof verdict->text;
     snprintf(text, size, formats[target->bound], target->who, target->factor);
-    if (target->bound == BENCH_AT_MOST)
+    if (is_absolute(target))
         snprintf(text + strlen(text), size - strlen(text), "%s", measured->row->unit);
-    if (target->bound == BENCH_AT_MOST || target->bound == BENCH_FLAT)
+    if (is_absolute(target) || target->bound == BENCH_FLAT)
         return;
     if (target->others[1])
         snprintf(text + strlen(text), size - strlen(text), "the best of ");
@@ -91,13 +97,14 @@ struct verdict judge(const struct measured *measured, const struct bench_target 
         return judge_flatness(measured, target, verdict);
     for (int round = 0; round < measured->rounds; round++) {
         double best = best_of(measured, target, round);
-        if (who < 0 || (best == 0 && target->bound != BENCH_AT_MOST))
+        if (who < 0 || (best == 0 && !is_absolute(target)))
             return verdict;
         ratios[round] = ratio_of(target, measured->figures[who][round], best);
     }
     verdict.is_known = true;
     verdict.ratio = median_of(ratios, measured->rounds);
-    bool is_least = target->bound == BENCH_AT_LEAST_OF || target->bound == BENCH_TIMES_LESS;
+    bool is_least =
+        target->bound == BENCH_AT_LEAST_OF || target->bound == BENCH_TIMES_LESS || target->bound == BENCH_AT_LEAST;
     verdict.is_reached = is_least ? verdict.ratio >= target->factor : verdict.ratio <= target->factor;
     return verdict;
 }
