@@ -16,7 +16,8 @@ versions() {
         [ ! -x "$peer" ] || "$peer" --version | sed 's/\([^ ]*\) /\1=/'
     done
     ! command -v python3 >/dev/null || python3 --version | sed 's/ /=/'
-    dpkg-query -W -f '${Package}=${Version}\n' libboost-dev libzmq3-dev libnng-dev libopenmpi-dev 2>/dev/null || true
+    dpkg-query -W -f '${Package}=${Version}\n' redis-server libhiredis-dev libboost-dev libzmq3-dev libnng-dev \
+        libopenmpi-dev 2>/dev/null || true
     echo "libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)"
 }
 
@@ -35,8 +36,8 @@ run() {
     "$programs/bench_$program" $option --json "$results/rows/$name.json" "$@" || failed=1
 }
 number=10
-for program in empty_tasks task_lengths small_calls open_close own_memory growth sum_range isolation processes locks \
-    allocation queue limits; do
+for program in empty_tasks task_lengths small_calls open_close own_memory growth sum_range cluster isolation processes \
+    locks allocation queue limits; do
     run "$number-$program" "$program"
     number=$((number + 1))
 done

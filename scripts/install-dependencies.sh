@@ -78,6 +78,9 @@ for purpose in "$@"; do
         need libboost-dev has_cxx_header boost/interprocess/ipc/message_queue.hpp
         need libzmq3-dev has_header zmq.h
         need libnng-dev has_header nng/nng.h
+        need redis-server has redis-server
+        need libhiredis-dev has_header hiredis/hiredis.h
+        need libssl-dev has_header openssl/ssl.h
         need libopenmpi-dev pkg-config --exists ompi-c
         need openmpi-bin has mpirun.openmpi
         need python3 has python3
