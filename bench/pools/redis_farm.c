@@ -7,6 +7,7 @@
 #include "redis_farm.h"
 
 #include <hiredis/hiredis.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -145,6 +146,8 @@ static pid_t start_worker(int port, int number)
     if (pid != 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    mallopt(M_MMAP_THRESHOLD, 4 << 20); /* large replies come into memory that was touched before */
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
     redisContext *connection = getppid() == parent ? connect_to(port) : NULL;
     if (connection)
         work(connection, number);
