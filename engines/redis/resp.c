@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { READ_AT_ONCE = 64 << 10 };
+
+/* A reader keeps so much memory, rather than have it grow anew with each batch. */
+#define BUFFER_KEPT ((size_t)1 << 20)
+
 void command_begin(struct command *command, const char *name)
 {
     command->count = 0;
@@ -41,10 +46,12 @@ int resp_open(struct resp *resp, const struct address *address, const struct mpr
     if (err)
         return err;
     resp->reader = redisReaderCreate();
-    if (resp->reader)
-        return 0;
-    link_close(&resp->link);
-    return -ENOMEM;
+    if (!resp->reader) {
+        link_close(&resp->link);
+        return -ENOMEM;
+    }
+    resp->reader->maxbuf = BUFFER_KEPT;
+    return 0;
 }
 
 void resp_close(struct resp *resp)
@@ -84,7 +91,7 @@ static int take_buffered(struct resp *resp, redisReply **reply)
 
 static int read_more(struct resp *resp, int64_t deadline)
 {
-    char data[16384];
+    char data[READ_AT_ONCE];
     ssize_t count = link_read(&resp->link, data, sizeof data, deadline);
     if (count < 0)
         return (int)count;
