@@ -149,6 +149,7 @@ static void write_batch(struct writer *writer, const struct job *job, const stru
     snprintf(batch.task, sizeof batch.task, "%s", job->name);
     batch.has_addresses =
         !batch.input_is_bytes && job->input_size % sizeof(void *) == 0 && program_has_addresses(input, size);
+    writer_expect(writer, size + sizeof batch);
     batch_write_head(writer, &batch);
     if (batch.input_is_bytes)
         write_bytes(writer, job, flight->first, flight->count);

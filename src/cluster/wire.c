@@ -28,6 +28,12 @@ char *write_room(struct writer *writer, size_t size)
     return room;
 }
 
+void writer_expect(struct writer *writer, size_t size)
+{
+    if (write_room(writer, size))
+        writer->size -= size;
+}
+
 void write_number(struct writer *writer, uint64_t number, unsigned bytes)
 {
     char *room = write_room(writer, bytes);

@@ -23,6 +23,9 @@ void write_text(struct writer *writer, const char *text);
 /* Room for that many bytes, to be filled before the next call; NULL if there is no memory. */
 char *write_room(struct writer *writer, size_t size);
 
+/* That about so many bytes will be written, which saves their being copied as the memory grows. */
+void writer_expect(struct writer *writer, size_t size);
+
 void writer_free(struct writer *writer);
 
 struct reader {
