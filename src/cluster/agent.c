@@ -9,6 +9,7 @@
 #include "process/init.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <mproc/error.h>
 #include <poll.h>
 #include <signal.h>
@@ -190,6 +191,14 @@ static _Noreturn void refuse(const char *program, const char *what)
     exit(2);
 }
 
+/* A process that is nothing but an agent keeps the memory of a batch for the next one, rather than give it back to the
+ * system and have it zeroed again, page by page. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+}
+
 void init_be_agent_if_told(int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], "--mproc-agent") != 0)
@@ -213,6 +222,7 @@ void init_be_agent_if_told(int argc, char **argv)
             refuse(argv[0], "--mproc-workers needs a number from 1 on");
         arguments.workers = (int)number;
     }
+    keep_memory();
     int err = mproc_agent_run_with(&arguments);
     if (err)
         fprintf(stderr, "%s: %s\n", argv[0], error.message[0] ? error.message : mproc_strerror(err));
