@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define SECOND INT64_C(1000000000)
@@ -127,10 +128,18 @@ static void *dispatch(void *argument)
 
 /* ---- opening */
 
+/* Of a large job, memory in large pages, as it is new each time, and touching it would take as long as the copy. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
 static void *allocate(size_t size)
 {
     void *block = NULL;
-    return posix_memalign(&block, CACHE_LINE_PAIR, size ? size : 1) == 0 ? block : NULL;
+    bool is_large = size >= 2 * HUGE_PAGE;
+    if (posix_memalign(&block, is_large ? HUGE_PAGE : CACHE_LINE_PAIR, size ? size : 1) != 0)
+        return NULL;
+    if (is_large)
+        madvise(block, size, MADV_HUGEPAGE);
+    return block;
 }
 
 static void describe_task(struct worker_task_message *message, const struct mproc_worker_task *task, const char *name)
