@@ -1,6 +1,9 @@
 /* The batches that an agent has in hand. SPDX-License-Identifier: MIT */
 #include "cluster/agent.h"
 #include "os/clock.h"
+#include "pool/future.h"
+#include "pool/item.h"
+#include "pool/job.h"
 #include "process/registry.h"
 
 #include <errno.h>
@@ -111,45 +114,44 @@ static void write_items_that_cannot_run(struct agent_batch *batch, const struct 
         result_write_item(&batch->result, head, &item, true);
 }
 
-static void read_item(const struct agent_batch *batch, uint32_t index, struct item_message *item)
+/* The job is looked at itself, as asking its future for each item would take longer than short tasks do. */
+static void read_item(const struct agent_batch *batch, const struct job *job, uint32_t index, struct item_message *item)
 {
-    *item = (struct item_message) { .output = NULL };
-    if (mproc_future_outcome(batch->future, index, &item->outcome) != 0)
-        item->outcome.kind = MPROC_LOST;
-    item->has_times = item->outcome.attempts > 0;
-    item->started = item->outcome.waited;
-    if (item->outcome.kind != MPROC_OK)
-        return;
-    const void *value = mproc_future_value(batch->future, index);
-    item->output = value;
-    item->output_size = batch->message.output_size;
-    if (batch->message.output_is_bytes) {
-        const struct mproc_bytes *bytes = value;
+    enum mproc_outcome_kind kind = item_kind(job->status[index]);
+    const char *output = job->output + index * job->output_size;
+    if (batch->message.detailed || kind != MPROC_OK) {
+        *item = (struct item_message) { .outcome = item_outcome(job, index, kind) };
+        item->has_times = item->outcome.attempts > 0;
+        item->started = item->outcome.waited;
+    }
+    item->outcome.kind = kind;
+    item->output = output;
+    item->output_size = job->output_size;
+    if (job->output_is_bytes) {
+        const struct mproc_bytes *bytes = (const struct mproc_bytes *)(const void *)output;
         item->output = bytes->data;
         item->output_size = bytes->size;
     }
 }
 
-static void write_items(struct agent_batch *batch, struct result_head *head)
+static void write_items(struct agent_batch *batch, const struct job *job, const struct result_head *head)
 {
-    struct item_message item;
+    struct item_message item = { .output = NULL };
     struct mproc_engine_machine *self = &batch->session->agent->self;
     for (uint32_t i = 0; i < head->n; i++) {
-        read_item(batch, i, &item);
-        self->items++;
+        read_item(batch, job, i, &item);
         self->unsuccessful += item.outcome.kind != MPROC_OK;
-        self->busy += item.outcome.ran;
         result_write_item(&batch->result, head, &item, batch->message.detailed);
     }
+    self->items += head->n;
+    self->busy += head->ran;
 }
 
-static int64_t time_of_all(const struct agent_batch *batch)
+static int64_t time_of_all(const struct job *job)
 {
     int64_t sum = 0;
-    struct mproc_outcome outcome;
-    for (uint32_t i = 0; batch->future && i < batch->message.n; i++)
-        if (mproc_future_outcome(batch->future, i, &outcome) == 0)
-            sum += outcome.ran;
+    for (uint32_t i = 0; job->records && i < job->n; i++)
+        sum += job->records[i].started ? job->records[i].ran : 0;
     return sum;
 }
 
@@ -162,13 +164,14 @@ static int failure_of_pool(const struct agent_batch *batch)
     return result < 0 && result != -ETIMEDOUT && result != MPROC_E_TERMINATED ? result : 0;
 }
 
-static void write_result(struct agent_batch *batch)
+/* `future`: NULL if the batch could not be begun. */
+static void write_result(struct agent_batch *batch, const struct future *future)
 {
     static struct result_head head;
     head = (struct result_head) {
         .n = batch->message.n,
         .failure = failure_of_pool(batch),
-        .ran = time_of_all(batch),
+        .ran = future ? time_of_all(future->work.job) : 0,
         .took = os_now() - batch->arrived,
         .output_is_bytes = batch->message.output_is_bytes,
         .output_size = batch->message.output_size,
@@ -180,16 +183,28 @@ static void write_result(struct agent_batch *batch)
         snprintf(head.reason, sizeof head.reason, "%s", mproc_strerror(head.failure));
     }
     result_write_head(&batch->result, &head);
-    if (batch->failure)
-        write_items_that_cannot_run(batch, &head);
+    if (future)
+        write_items(batch, future->work.job, &head);
     else
-        write_items(batch, &head);
+        write_items_that_cannot_run(batch, &head);
+}
+
+/* Of a batch that is done: its future, if it has one, was delivered. Returns false when it is not the time. */
+static bool make_result(struct agent_batch *batch)
+{
+    struct future *future = NULL;
+    if (batch->future && future_get(batch->future, &future) != 0)
+        return false;
+    write_result(batch, future);
+    if (future)
+        future_drop(future);
+    return true;
 }
 
 static int send_result(struct agent *agent, struct agent_batch *batch)
 {
-    if (!batch->result.data)
-        write_result(batch);
+    if (!batch->result.data && !make_result(batch))
+        return -EAGAIN;
     if (batch->result.failed) { /* no memory: its lease runs out, and another machine tries */
         writer_free(&batch->result);
         return -EAGAIN;
