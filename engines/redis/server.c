@@ -283,12 +283,13 @@ static void settle(struct redis *redis, uint64_t number, const redisReply *reply
 {
     if (!number)
         return;
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
+    bool is_error = reply->type == REDIS_REPLY_ERROR;
+    if (reply->type == REDIS_REPLY_NIL) { /* there is no stream */
+        redis->forgotten = true;
+    } else if (!is_error || strstr(reply->str, "smaller")) { /* than one that it has: it came the first time */
         redis->bad_since = redis->full_since = 0;
         redis->accepted = number > redis->accepted ? number : redis->accepted;
-    } else if (reply->type == REDIS_REPLY_INTEGER)
-        redis->forgotten = true;
-    else if (reply->type == REDIS_REPLY_ERROR) {
+    } else {
         redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };
         redis_error(redis, reply);
     }

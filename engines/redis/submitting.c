@@ -201,17 +201,34 @@ void redis_end_pool(struct redis *redis)
 
 /* ---- batches */
 
-/* Returns 1 if the batch is there, also if it was before; 0 if the pool's keys are gone. Parts of one that is not taken
- * are of no use: it comes under another number. */
-static const char submit_script[] =
-    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
-    "local r "
-    "if ARGV[3]=='0' then r=redis.pcall('XADD',KEYS[2],ARGV[1],'d',ARGV[2]) "
-    "else r=redis.pcall('XADD',KEYS[2],ARGV[1],'p',ARGV[3]) end "
-    "if type(r)=='table' and r.err then if string.find(r.err,'smaller',1,true) then return 1 end "
-    "for i=0,tonumber(ARGV[3])-1 do redis.call('HDEL',KEYS[3],ARGV[4]..':'..i) end "
-    "return r end "
-    "return 1";
+/* A batch in parts. Parts of one that is not taken are of no use: it comes under another number. */
+static const char submit_script[] = "local r=redis.pcall('XADD',KEYS[1],'NOMKSTREAM',ARGV[1],'p',ARGV[2]) "
+                                    "if type(r)=='table' and r.err and not string.find(r.err,'smaller',1,true) then "
+                                    "for i=0,tonumber(ARGV[2])-1 do redis.call('HDEL',KEYS[2],ARGV[3]..':'..i) end end "
+                                    "return r";
+
+static void write_parts_command(const struct redis *redis, struct command *command, const char *id, int parts,
+                                const char *name)
+{
+    command_begin_script(command, submit_script, 2);
+    command_add(command, redis->self.keys[KEY_TASKS]);
+    command_add(command, redis->self.keys[KEY_PARTS]);
+    command_add(command, id);
+    command_add_number(command, parts);
+    command_add(command, name);
+}
+
+/* Not by a script, which would have the bytes copied three times more. */
+static void write_data_command(const struct redis *redis, struct command *command, const char *id,
+                               const struct mproc_engine_batch *batch)
+{
+    command_begin(command, "XADD");
+    command_add(command, redis->self.keys[KEY_TASKS]);
+    command_add(command, "NOMKSTREAM");
+    command_add(command, id);
+    command_add(command, "d");
+    command_add_data(command, batch->data, batch->size);
+}
 
 int redis_submit(void *connection, const struct mproc_engine_batch *batch)
 {
@@ -230,14 +247,10 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         parts = redis_store_parts(redis, &redis->self, name, batch->data, batch->size);
     if (parts < 0)
         return parts;
-    command_begin_script(&command, submit_script, 3);
-    command_add(&command, redis->self.keys[KEY_POOL]);
-    command_add(&command, redis->self.keys[KEY_TASKS]);
-    command_add(&command, redis->self.keys[KEY_PARTS]);
-    command_add(&command, id);
-    command_add_data(&command, parts ? "" : batch->data, parts ? 0 : batch->size);
-    command_add_number(&command, parts);
-    command_add(&command, name);
+    if (parts)
+        write_parts_command(redis, &command, id, parts, name);
+    else
+        write_data_command(redis, &command, id, batch);
     return redis_push(redis, &command, batch->number);
 }
 
@@ -371,6 +384,8 @@ int redis_results(void *connection, const struct mproc_engine_results *results, 
     int err = redis_connect(redis, 0);
     if (!err)
         err = redis_take_pending(redis, false);
+    if (!err && redis->forgotten)
+        err = redis_begin_again(redis);
     tell_rejections(redis, results, context);
     while (!err) {
         redisReply *reply;
