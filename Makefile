@@ -13,7 +13,7 @@ help:
 	@echo 'make test      build and test everything: gcc, clang, sanitizers, valgrind, clang-tidy, installation'
 	@echo 'make crash     kill each process at every single machine instruction (half an hour and more)'
 	@echo 'make soak      kill at random for SECONDS (default 120), and what else takes minutes'
-	@echo 'make fuzz      feed connections with arbitrary bytes, for SECONDS'
+	@echo 'make fuzz      feed connections, and what a cluster's wire brings, with arbitrary bytes, for SECONDS each'
 	@echo 'make bench     measure against the limits of this machine and against other libraries (a quarter of an hour)'
 	@echo 'make bench-quick  the same in less than three minutes; also: make bench QUICK=1'
 	@echo 'make bench-deps  install the other libraries that bench compares with, and what draws the results'
@@ -61,6 +61,9 @@ fuzz:
 	@mkdir -p build/fuzz/corpus
 	build/fuzz/tests/fuzz_connection -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
 	  build/fuzz/corpus tests/fuzz/corpus
+	@mkdir -p build/fuzz/cluster_corpus
+	build/fuzz/tests/fuzz_cluster -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
+	  build/fuzz/cluster_corpus tests/fuzz/cluster_corpus
 
 bench:
 	@scripts/install-dependencies.sh build

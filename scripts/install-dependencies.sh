@@ -27,6 +27,8 @@ want() {
 has() { command -v "$1"; }
 has_header() { echo "#include <$1>" | ${CC:-cc} -E -x c - ; }
 has_cxx_header() { echo "#include <$1>" | ${CXX:-c++} -E -x c++ - ; }
+has_server() { has redis-server || has valkey-server; }
+has_mpi() { pkg-config --exists ompi-c || has mpicc; }
 has_libomp() { echo 'int main(void){return 0;}' | clang -fopenmp -x c -o /dev/null - ; }
 has_cmake() { [ "$(printf '3.20\n%s\n' "$(cmake --version | sed -n 's/^cmake version //p')" | sort -V | head -n 1)" = 3.20 ]; }
 
@@ -39,6 +41,8 @@ for purpose in "$@"; do
         need make has make
         want pkg-config has pkg-config
         want libjansson-dev has_header jansson.h
+        want libhiredis-dev has_header hiredis/hiredis.h
+        want libssl-dev has_header openssl/ssl.h
         ;;
     test)
         need g++ has g++
@@ -55,6 +59,13 @@ for purpose in "$@"; do
         need libpng-dev has_header png.h
         need git has git
         need procps has ps
+        need libhiredis-dev has_header hiredis/hiredis.h
+        need libssl-dev has_header openssl/ssl.h
+        need openssl has openssl
+        need redis-server has_server
+        need libopenmpi-dev has_mpi
+        need openmpi-bin has mpirun
+        need iproute2 has ip
         need python3 has python3
         need spin has spin
         # clang's sanitizers are a package of their own in newer releases
@@ -81,7 +92,7 @@ for purpose in "$@"; do
         need redis-server has redis-server
         need libhiredis-dev has_header hiredis/hiredis.h
         need libssl-dev has_header openssl/ssl.h
-        need libopenmpi-dev pkg-config --exists ompi-c
+        need libopenmpi-dev has_mpi
         need openmpi-bin has mpirun.openmpi
         need python3 has python3
         ;;

@@ -169,6 +169,7 @@ static int begin(struct cluster *cluster, const struct mproc_pool_open_arguments
         .start_failures = arguments->start_failures,
         .pin = arguments->pin,
     };
+    snprintf(description.name, sizeof description.name, "%s", arguments->name);
     snprintf(description.program, sizeof description.program, "%s", program_invocation_short_name);
     describe_task(&description.initializer, &arguments->initializer, options->initializer);
     describe_task(&description.finalizer, &arguments->finalizer, options->finalizer);

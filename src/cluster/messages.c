@@ -47,6 +47,7 @@ void description_write(struct writer *writer, const struct description *descript
     write_number(writer, description->digest, 8);
     write_number(writer, description->family, 8);
     write_text(writer, description->program);
+    write_text(writer, description->name);
     write_number(writer, description->workers_most, 4);
     write_number(writer, description->workers_least, 4);
     write_number(writer, (uint64_t)description->idle_timeout, 8);
@@ -71,6 +72,7 @@ bool description_read(struct description *description, const void *data, size_t 
     description->digest = read_number(&reader, 8);
     description->family = read_number(&reader, 8);
     read_text(&reader, description->program, sizeof description->program);
+    read_text(&reader, description->name, sizeof description->name);
     description->workers_most = (uint32_t)read_number(&reader, 4);
     description->workers_least = (uint32_t)read_number(&reader, 4);
     description->idle_timeout = (int64_t)read_number(&reader, 8);

@@ -27,6 +27,7 @@ struct description {
     uint64_t digest;
     uint64_t family; /* 0, or whose shared heap addresses in its inputs may be of */
     char program[PROGRAM_NAME_SIZE];
+    char name[64];         /* the pool's */
     uint32_t workers_most; /* on each machine; 0: as many as it has */
     uint32_t workers_least;
     int64_t idle_timeout;

@@ -47,7 +47,7 @@ static int open_local(struct session *session, const struct description *descrip
         .workers = (int)workers,
         .workers_least = (int)(description->workers_least < workers ? description->workers_least : workers),
         .idle_timeout = description->idle_timeout,
-        .name = "mproc",
+        .name = description->name,
         .initializer = worker_task(&description->initializer, &inputs[0]),
         .finalizer = worker_task(&description->finalizer, &inputs[1]),
         .items_per_worker = description->items_per_worker,
