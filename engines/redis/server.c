@@ -357,11 +357,11 @@ int redis_call(struct redis *redis, const struct command *command, redisReply **
 
 int redis_call_number(struct redis *redis, const struct command *command, int64_t *number)
 {
-    redisReply *reply;
+    redisReply *reply = NULL;
     int err = redis_call(redis, command, &reply);
     if (err)
         return err;
-    *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+    *number = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
     freeReplyObject(reply);
     return 0;
 }

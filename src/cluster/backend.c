@@ -96,7 +96,9 @@ static void wait_for_news(const struct cluster *cluster, int64_t *idle)
     if (wait < 0)
         wait = 0;
     struct timespec time = { wait / SECOND, wait % SECOND };
-    if (ppoll(watched, (nfds_t)(1 + count), &time, NULL) > 0 && watched[0].revents) {
+    nfds_t all = 1;
+    all += (nfds_t)count;
+    if (ppoll(watched, all, &time, NULL) > 0 && watched[0].revents) {
         uint64_t calls;
         if (read(cluster->event, &calls, sizeof calls) < 0)
             return; /* somebody else was faster */

@@ -235,7 +235,7 @@ static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32
     cluster->flights_count++;
     cluster->flight_bytes += bytes;
     cluster->paces[job->index].flights++;
-    cluster->paces[job->index].input_bytes = bytes / count;
+    cluster->paces[job->index].input_bytes = count ? bytes / count : 0;
     return cluster_send_again(cluster);
 }
 

@@ -6,6 +6,7 @@
 #include "os/file.h"
 #include "process/registry.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -38,13 +39,15 @@ uint64_t program_digest(void)
 
 uint64_t program_family(void)
 {
-    char boot[64];
-    struct stat stat;
+    char boot[64] = "";
+    struct stat stat = { 0 };
     int length = os_read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
     if (length <= 0 || !region_existing() || fstat(region_descriptor(), &stat) != 0)
         return 0;
-    uint64_t memory[2] = { stat.st_dev, stat.st_ino };
-    return hash(hash(HASH_SEED, boot, (size_t)length), memory, sizeof memory);
+    char text[128];
+    snprintf(text, sizeof text, "%.60s %llu %llu", boot, (unsigned long long)stat.st_dev,
+             (unsigned long long)stat.st_ino);
+    return hash(HASH_SEED, text, strlen(text));
 }
 
 bool program_has_addresses(const void *data, size_t size)

@@ -35,6 +35,8 @@ static bool is_whole(struct reader reader, const struct result_head *head)
 static void adapt(struct cluster *cluster, const struct flight *flight, int64_t ran, size_t bytes)
 {
     struct pace *pace = &cluster->paces[flight->job->index];
+    if (flight->count == 0)
+        return;
     pace->output_bytes = bytes / flight->count;
     if (ran > BATCH_LONG) {
         int64_t wanted = (BATCH_SHORT + BATCH_LONG) / 2 * flight->count / ran;
@@ -101,6 +103,8 @@ static uint32_t end_item(struct job *job, uint32_t index, struct item_message *i
 static void count(struct worker_slot *slot, const struct job *job, const struct result_head *head,
                   uint32_t unsuccessful, int64_t now)
 {
+    if (head->n == 0)
+        return;
     atomic_fetch_add_explicit(&slot->items, head->n, memory_order_relaxed);
     atomic_fetch_add_explicit(&slot->unsuccessful, unsuccessful, memory_order_relaxed);
     atomic_fetch_add_explicit(&slot->busy, head->ran, memory_order_relaxed);
