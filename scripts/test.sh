@@ -43,10 +43,11 @@ suite() {
 }
 
 mkdir -p build
-suite dev -LE slow
+# What takes long (the crash tests; clusters, which wait for leases) is run by one build only.
+suite dev -LE 'slow|cluster'
 suite release
-suite clang -LE slow
-suite asan -LE slow
+suite clang -LE 'slow|cluster'
+suite asan -LE 'slow|cluster'
 suite tsan
 count "layers: each folder includes only what it may" scripts/check-layers.sh
 count "symbols: only mproc's own are exported" scripts/check-symbols.sh build/release/libmproc.so
