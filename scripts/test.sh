@@ -43,9 +43,10 @@ suite() {
 }
 
 mkdir -p build
-# What takes long (the crash tests; clusters, which wait for leases) is run by one build only.
+# What takes long (the crash tests; clusters, which wait for leases most of the time) is run by one build only.
 suite dev -LE 'slow|cluster'
-suite release
+suite release -LE cluster
+suite release -L cluster -j "$((2 * $(nproc)))"
 suite clang -LE 'slow|cluster'
 suite asan -LE 'slow|cluster'
 suite tsan

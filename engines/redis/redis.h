@@ -86,7 +86,7 @@ struct redis {
     uint64_t results_in_parts; /* so far */
     char agent_key[KEY_SIZE];
     struct pool *pools;
-    unsigned pools_count;
+    unsigned pools_count, next_stream;
     struct held held[HELD_MOST];
     unsigned held_count;
     int64_t next_discovery, next_claims, next_cancels;

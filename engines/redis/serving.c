@@ -447,12 +447,14 @@ static void ask_for_tasks(struct redis *redis, struct command *command, unsigned
     command_add(command, "BLOCK");
     command_add_number(command, BLOCK_MS);
     command_add(command, "STREAMS");
-    unsigned added = 0;
-    for (unsigned i = 0; i < redis->pools_count && added < served; i++)
-        if (redis->pools[i].served) {
-            command_add(command, redis->pools[i].keys[KEY_TASKS]);
+    unsigned added = 0, first = redis->next_stream++; /* one has room for some pools: they take turns */
+    for (unsigned i = 0; i < redis->pools_count && added < served; i++) {
+        const struct pool *pool = &redis->pools[(first + i) % redis->pools_count];
+        if (pool->served) {
+            command_add(command, pool->keys[KEY_TASKS]);
             added++;
         }
+    }
     for (unsigned i = 0; i < served; i++)
         command_add(command, ">");
 }

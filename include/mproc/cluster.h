@@ -62,8 +62,9 @@ MPROC_BEGIN_DECLARATIONS
 /** mproc_agent_run("redis://host/farm", .workers = 4, ...) makes this process an agent, which runs tasks for pools of
  * that URL, until it gets SIGTERM or SIGINT: then it takes nothing more, finishes what it has, and returns 0. That is
  * what mproc_init does for --mproc-agent, and on MPI for all ranks but 0; call it yourself for options of your own. For
- * each pool it has a local pool with that pool's options, so that a task that crashes costs an item and not the machine.
- * If the process has other threads, the local pools' processes come from the server that mproc_init had forked.
+ * each pool it has a local pool with that pool's options, so that a task that crashes costs an item and not the
+ * machine. If the process has other threads, the local pools' processes come from the server that mproc_init had
+ * forked.
  *
  * Blocks. Not to be called by two threads of one process at a time, nor in a signal handler.
  *

@@ -19,10 +19,10 @@ MPROC_BEGIN_DECLARATIONS
  * - `argc`, `argv`: the addresses of main's parameters, or NULL.
  *
  * If the program's first argument is --mproc-agent, it does not return either: the program is an agent, see
- * mproc/cluster.h. Nor does it in a program that mpirun has started on more than one rank, and that finds mproc's engine
- * for MPI, on all ranks but 0: these run tasks for the pools that rank 0 opens with .cluster = "mpi:", until it ends,
- * each with $MPROC_AGENT_WORKERS workers (default: mproc_cpu_count()). A program that is linked with MPI itself, or that
- * runs with MPROC_MPI=0 in its environment, is left alone.
+ * mproc/cluster.h. Nor does it in a program that mpirun has started on more than one rank, and that finds mproc's
+ * engine for MPI, on all ranks but 0: these run tasks for the pools that rank 0 opens with .cluster = "mpi:", until it
+ * ends, each with $MPROC_AGENT_WORKERS workers (default: mproc_cpu_count()). A program that is linked with MPI itself,
+ * or that runs with MPROC_MPI=0 in its environment, is left alone.
  *
  * The server ends with the program, also when that is killed; wait() does not see it, and Ctrl-C does not reach it. It
  * has the program's user, limits and environment as they were here, and none of its descriptors.

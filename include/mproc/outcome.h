@@ -35,7 +35,7 @@ struct mproc_outcome {
     int signal;         /**< MPROC_CRASHED: the signal that ended the worker, or 0 if it called exit */
     int exit_status;    /**< MPROC_CRASHED with signal 0: the status that it exited with */
     pid_t pid;          /**< the process that ran the task; 0 if none did, or it is not known */
-    int worker;         /**< number of the worker that ran it; -1 if none did */
+    int worker;         /**< number of the worker that ran it, on a cluster of the machine; -1 if none did */
     int attempts;       /**< how often the task was started */
     bool out_of_memory; /**< MPROC_CRASHED: the kernel killed the worker because its control group was out of memory */
     int line;           /**< MPROC_FAILED: where mproc_task_fail was called ... */

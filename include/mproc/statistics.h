@@ -9,8 +9,8 @@ struct mproc_pool_statistics {
     size_t size;              /**< sizeof(struct mproc_pool_statistics); set it before the call */
     int workers;              /**< alive now */
     int idle;                 /**< of them, without work */
-    uint64_t workers_started; /**< with those at the opening */
-    uint64_t workers_crashed; /**< ended otherwise than asked for */
+    uint64_t workers_started; /**< with those at the opening; 0 on a cluster, whose machines do not tell */
+    uint64_t workers_crashed; /**< ended otherwise than asked for; 0 on a cluster */
     uint64_t items;           /**< that workers have ended; crashed ones included */
     uint64_t unsuccessful;    /**< times that one did not succeed: attempts that were tried again count, too */
     uint64_t calls;           /**< waiting or running */

@@ -56,7 +56,7 @@ static void fail_without_machines(struct cluster *cluster, int others)
     long long seconds = cluster->access.options.patience / 1000000000;
     if (others > 0)
         cluster_fail(cluster, MPROC_E_NO_MACHINES,
-                     "%d machines serve '%s', but none of them with this build of the program (their tasks, or the "
+                     "%d machine(s) serve '%s', but none of them with this build of the program (their tasks, or the "
                      "sizes of these, differ): start agents of this one",
                      others, cluster->access.shown);
     else
