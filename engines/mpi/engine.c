@@ -44,7 +44,7 @@ static int begin_once(void)
     if (world.is_ready)
         return 0;
     int err = world_begin();
-    if (!err && world.rank == 0)
+    if (world.is_ready && world.rank == 0)
         atexit(end_with_program);
     return err;
 }
@@ -188,9 +188,7 @@ static void hand_over(struct connection *connection, const struct message *messa
             add_served(connection, pool);
         break;
     case TAG_BATCH:
-        if (is_served(connection, pool))
-            tasks->batch(context, pool, message->head.number, data, message->size);
-        else
+        if (!is_served(connection, pool) || !tasks->batch(context, pool, message->head.number, data, message->size))
             refuse(pool, message->head.number);
         break;
     case TAG_CANCEL: tasks->cancelled(context, pool, message->head.number); break;

@@ -130,10 +130,11 @@ static int take_messages(void)
     return result;
 }
 
-/* An agent that computes says so all the same: its process does nothing but this. */
+/* An agent that computes says so all the same, once a second: its process does nothing but this. */
 static int check_ranks(int64_t lease)
 {
     int64_t now = world_now();
+    lease = lease > INT64_C(2500000000) ? lease : INT64_C(2500000000);
     for (int i = 1; i < world.size; i++)
         if (ranks[i].heard && now - ranks[i].heard > 2 * lease)
             return world_fail("rank %d (%s) has not been heard of for %lld s, and MPI goes on without none", i,
@@ -203,7 +204,8 @@ int pools_submit(struct mpi_pool *pool, const struct mproc_engine_batch *batch)
     while (*end)
         end = &(*end)->next;
     *end = entry;
-    return send_waiting();
+    int err = send_waiting();
+    return err == -EAGAIN ? 0 : err; /* it is kept, and sent later */
 }
 
 int pools_results(struct mpi_pool *pool, const struct mproc_engine_results *results, void *context)

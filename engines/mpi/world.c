@@ -34,7 +34,7 @@ int world_fail(const char *format, ...)
     va_list arguments;
     if (world.is_over)
         return MPROC_E_SERVER_GONE;
-    world.is_over = true;
+    world.is_over = world.has_failed = true;
     va_start(arguments, format);
     vsnprintf(world.message, sizeof world.message, format, arguments);
     va_end(arguments);
@@ -100,7 +100,9 @@ void world_end(void)
         if (look_after_sendings() != 0)
             break;
     world.is_over = true;
-    if (world.is_ready && !finalised)
+    if (world.is_ready && !finalised && world.has_failed && world.size > 1)
+        MPI_Abort(MPI_COMM_WORLD, 1); /* MPI_Finalize would wait for ranks that are gone, or serve on */
+    else if (world.is_ready && !finalised)
         MPI_Finalize();
 }
 

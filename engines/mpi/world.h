@@ -34,6 +34,7 @@ struct world {
     pthread_mutex_t lock;
     int rank, size;
     bool is_ready, is_over;
+    bool has_failed;                         /* some ranks may not come to the end */
     char message[MPROC_ENGINE_MESSAGE_SIZE]; /* why it is over */
 };
 

@@ -38,7 +38,7 @@ struct pool {
     uint64_t id;
     char keys[POOL_KEYS][KEY_SIZE];
     bool served, asked;
-    char cancels_seen[48]; /* id in its stream of cancels */
+    char cancels_before[48], cancels_seen[48]; /* ids in its stream of cancels: the last look's, and the one's before */
 };
 
 struct held {

@@ -284,7 +284,8 @@ static void settle(struct redis *redis, uint64_t number, const redisReply *reply
     if (!number)
         return;
     bool is_error = reply->type == REDIS_REPLY_ERROR;
-    if (reply->type == REDIS_REPLY_NIL) { /* there is no stream */
+    if (reply->type == REDIS_REPLY_NIL) { /* there is no stream: surely it is not there */
+        redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };
         redis->forgotten = true;
     } else if (!is_error || strstr(reply->str, "smaller")) { /* than one that it has: it came the first time */
         redis->bad_since = redis->full_since = 0;
@@ -317,7 +318,7 @@ int redis_take_pending(struct redis *redis, bool all)
 
 int redis_push(struct redis *redis, const struct command *command, uint64_t number)
 {
-    int err = redis_connect(redis, 0);
+    int err = redis->rejections_count >= PENDING_MOST ? -EAGAIN : redis_connect(redis, 0);
     if (!err && redis->pending_count == PENDING_MOST)
         err = redis_take_pending(redis, true);
     if (err)
@@ -331,7 +332,7 @@ int redis_push(struct redis *redis, const struct command *command, uint64_t numb
 
 int redis_call(struct redis *redis, const struct command *command, redisReply **reply)
 {
-    int err = redis_connect(redis, 0);
+    int err = redis->rejections_count >= PENDING_MOST ? -EAGAIN : redis_connect(redis, 0);
     if (!err)
         err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
     else

@@ -165,7 +165,7 @@ static struct pool *add_pool(struct redis *redis, uint64_t id)
         return NULL;
     redis->pools = larger;
     struct pool *pool = &larger[redis->pools_count++];
-    *pool = (struct pool) { .cancels_seen = "0" };
+    *pool = (struct pool) { .cancels_before = "0", .cancels_seen = "0" };
     redis_pool_keys(redis, pool, id);
     return pool;
 }
@@ -290,7 +290,9 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
             return err;
     }
     redis->held[redis->held_count++] = (struct held) { pool->id, number, times, (int)count };
-    tasks->batch(context, pool->id, number, data ? data->str : whole, size);
+    /* Without memory for it, here or there, its lease runs out. */
+    if (!tasks->batch(context, pool->id, number, data ? data->str : whole, size))
+        redis->held_count--;
     free(whole);
     return 0;
 }
@@ -344,6 +346,7 @@ static int take_over_entry(struct redis *redis, struct pool *pool, const redisRe
         return err;
     if (deliveries > times)
         return redis_complete_as_lost(redis, pool, number, times);
+    snprintf(pool->cancels_before, sizeof pool->cancels_before, "0"); /* it may be cancelled already */
     return take_entry(redis, pool, entry, tasks, context);
 }
 
@@ -386,13 +389,14 @@ static int take_over_all(struct redis *redis, unsigned most, const struct mproc_
 
 /* ---- cancels */
 
+/* Each is looked at twice, as the first time its batch may be on its way here. */
 static int look_for_cancels_of(struct redis *redis, struct pool *pool, const struct mproc_engine_tasks *tasks,
                                void *context)
 {
     struct command command;
     redisReply *reply;
     char from[64];
-    snprintf(from, sizeof from, "%s%s", strcmp(pool->cancels_seen, "0") == 0 ? "" : "(", pool->cancels_seen);
+    snprintf(from, sizeof from, "%s%s", strcmp(pool->cancels_before, "0") == 0 ? "" : "(", pool->cancels_before);
     command_begin(&command, "XRANGE");
     command_add(&command, pool->keys[KEY_CANCELS]);
     command_add(&command, from);
@@ -400,6 +404,7 @@ static int look_for_cancels_of(struct redis *redis, struct pool *pool, const str
     int err = redis_call(redis, &command, &reply);
     if (err)
         return err;
+    memcpy(pool->cancels_before, pool->cancels_seen, sizeof pool->cancels_before);
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         const redisReply *entry = reply->element[i];
         if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING)

@@ -114,6 +114,7 @@ int redis_begin(void *connection, const void *description, size_t size)
 static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis.call('DEL',KEYS[1]) return 0 end "
                                   "if redis.call('PEXPIRE',KEYS[1],ARGV[1])==0 then return 0 end "
                                   "for i=2,6 do redis.call('PEXPIRE',KEYS[i],ARGV[1]) end "
+                                  "redis.call('SADD',KEYS[7],ARGV[2]) "
                                   "return 1";
 
 /* Has the machine that has a batch been heard of? By its own lease, which need not be the pool's. */
@@ -166,13 +167,18 @@ static int end_lost(struct redis *redis)
 int redis_tend_pool(struct redis *redis)
 {
     struct command command;
+    char pools[KEY_SIZE], id[20];
     int64_t there;
     int err = redis_connect(redis, 0);
     if (err)
         return err;
-    command_begin_script(&command, tend_script, POOL_KEYS);
+    redis_key(redis, pools, "pools");
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
+    command_begin_script(&command, tend_script, POOL_KEYS + 1);
     add_pool_keys(&command, &redis->self);
+    command_add(&command, pools);
     command_add_number(&command, redis_pool_milliseconds(redis));
+    command_add(&command, id);
     err = redis_call_number(redis, &command, &there);
     if (!err && !there)
         err = redis_begin_again(redis);

@@ -80,7 +80,8 @@ struct mproc_engine_results {
 struct mproc_engine_tasks {
     /** A pool has opened. Returns whether the agent serves it. */
     bool (*opened)(void *context, uint64_t pool, const void *description, size_t size);
-    void (*batch)(void *context, uint64_t pool, uint64_t number, const void *data, size_t size);
+    /** Returns false if there is no memory for it: then it is not the agent's. */
+    bool (*batch)(void *context, uint64_t pool, uint64_t number, const void *data, size_t size);
     /** The pool does not need the batch any more. May come more than once. */
     void (*cancelled)(void *context, uint64_t pool, uint64_t number);
     void (*closed)(void *context, uint64_t pool);

@@ -55,7 +55,8 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
     for (int i = 0; i < of_engine; i++)
         watched[count++] = (struct pollfd) { .fd = descriptors[i], .events = POLLIN };
     for (const struct session *session = agent->sessions; session && count < WATCHED_MOST; session = session->next)
-        watched[count++] = (struct pollfd) { .fd = mproc_pool_fd(session->local), .events = POLLIN };
+        if (session->local)
+            watched[count++] = (struct pollfd) { .fd = mproc_pool_fd(session->local), .events = POLLIN };
     int64_t wait = until - os_now();
     int64_t most = has_unsent(agent) ? SECOND / 20 : SECOND / 5;
     if (of_engine == 0) {
@@ -73,10 +74,11 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
 
 static int announce(struct agent *agent, int64_t *next, int64_t now)
 {
-    int64_t early = *next - SECOND * 3 / 4; /* of news: at most four times a second */
+    int64_t lease = agent->access.options.lease, interval = lease / 5 < SECOND ? lease / 5 : SECOND;
+    int64_t early = *next - interval * 3 / 4; /* of news: at most four times as often */
     if (now < early || (now < *next && agent->self.running == agent->batches))
         return 0;
-    *next = now + SECOND;
+    *next = now + interval;
     agent->self.running = agent->batches;
     if (agent->leaving)
         agent->self.workers = 0;
@@ -133,6 +135,7 @@ static int run(struct agent *agent, struct mproc_error *error)
         report(error, err, "mproc_agent_run");
     while (agent->sessions)
         agent_end_session(agent, agent->sessions);
+    agent_wait_for_closings(agent);
     if (signals >= 0)
         close(signals);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -8,6 +8,7 @@
 #include <mproc/future.h>
 #include <mproc/pool.h>
 
+struct closing;
 struct session;
 
 /* A batch that this machine has. */
@@ -32,7 +33,9 @@ struct session {
     struct agent *agent;
     uint64_t pool;
     uint64_t family;
-    mproc_pool *local;
+    mproc_pool *local; /* NULL: it could not be opened */
+    int failure;       /* why not */
+    char reason[MPROC_ERROR_MESSAGE_SIZE];
     struct agent_batch *batches;
 };
 
@@ -43,9 +46,10 @@ struct agent {
     struct mproc_engine_machine self;
     uint64_t digest, family;
     struct session *sessions;
-    unsigned batches;   /* in hand */
-    int64_t batch_took; /* the last one */
-    int64_t patience;   /* see wait_for_news */
+    struct closing *closings; /* local pools that are being closed */
+    unsigned batches;         /* in hand */
+    int64_t batch_took;       /* the last one */
+    int64_t patience;         /* see wait_for_news */
     bool leaving;
 };
 
@@ -55,13 +59,17 @@ extern const struct mproc_engine_tasks agent_tasks;
 
 struct session *agent_find_session(struct agent *agent, uint64_t pool);
 
-/* Ends it at once, with what it has in hand. */
+/* Ends it, with what it has in hand. Its workers end meanwhile: those of others must not wait for their finalizers. */
 void agent_end_session(struct agent *agent, struct session *session);
+
+/* Waits until all workers have ended. */
+void agent_wait_for_closings(struct agent *agent);
 
 /* ---- batches.c */
 
 /* Begins what came. */
-void agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size);
+/* False: there is no memory. */
+bool agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size);
 void agent_cancel_batch(struct session *session, uint64_t number);
 
 /* Calls back for what has ended, and sends results. Returns 0, or an error of the connection. */

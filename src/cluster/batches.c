@@ -71,14 +71,14 @@ static int submit(struct agent_batch *batch)
     return mproc_map_async_with(&batch->future, batch->session->local, &arguments);
 }
 
-void agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size)
+bool agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size)
 {
     struct agent_batch *batch = calloc(1, sizeof *batch);
     char *copy = malloc(size ? size : 1);
-    if (!batch || !copy) { /* as if it had not come: its lease runs out */
+    if (!batch || !copy) {
         free(batch);
         free(copy);
-        return;
+        return false;
     }
     batch->session = session;
     batch->number = number;
@@ -89,12 +89,13 @@ void agent_begin_batch(struct session *session, uint64_t number, const void *dat
     } else {
         batch->failure = check(batch);
         if (!batch->failure)
-            batch->pool_failure = submit(batch);
+            batch->pool_failure = session->failure ? session->failure : submit(batch);
     }
     batch->is_done = batch->failure || batch->pool_failure;
     batch->next = session->batches;
     session->batches = batch;
     session->agent->batches++;
+    return true;
 }
 
 void agent_cancel_batch(struct session *session, uint64_t number)
@@ -180,7 +181,8 @@ static void write_result(struct agent_batch *batch, const struct future *future)
     snprintf(head.machine, sizeof head.machine, "%s", batch->session->agent->self.name);
     if (head.failure) {
         head.n = 0;
-        snprintf(head.reason, sizeof head.reason, "%s", mproc_strerror(head.failure));
+        snprintf(head.reason, sizeof head.reason, "%s",
+                 batch->session->failure ? batch->session->reason : mproc_strerror(head.failure));
     }
     result_write_head(&batch->result, &head);
     if (future)
@@ -215,7 +217,8 @@ static int send_result(struct agent *agent, struct agent_batch *batch)
 
 static int send_results_of(struct agent *agent, struct session *session)
 {
-    mproc_pool_dispatch(session->local);
+    if (session->local)
+        mproc_pool_dispatch(session->local);
     for (struct agent_batch **link = &session->batches; *link;) {
         struct agent_batch *batch = *link;
         int err = batch->is_done ? send_result(agent, batch) : -EAGAIN;

@@ -271,11 +271,13 @@ void cluster_send(struct cluster *cluster)
     int picked;
     while (goes_on && has_room(cluster) && (picked = board_pick(shared, &level)) >= 0) {
         uint32_t index = (uint32_t)picked;
-        mark(shared, index); /* sequentially consistent, then: is it active? See "the life of a job" */
+        mark(shared, index);             /* sequentially consistent, then: is it active? See "the life of a job" */
+        cluster->paces[index].flights++; /* as if there were one more: the last to land is not to unmark it meanwhile */
         if (!job_is_active(shared, index) || shared->jobs[index]->level != level)
             board_forget(shared, index, level);
         else
             goes_on = send_of(cluster, shared->jobs[index]);
+        cluster->paces[index].flights--;
         unmark_unless_needed(cluster, index);
     }
 }

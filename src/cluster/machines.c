@@ -4,6 +4,7 @@
 #include "os/clock.h"
 #include "pool/board.h"
 #include "pool/handle.h"
+#include "pool/job.h"
 #include "pool/worker.h"
 
 #include <errno.h>
@@ -46,9 +47,22 @@ unsigned cluster_slot_of(struct cluster *cluster, const char *machine)
     return slot;
 }
 
+/* Calls that are over, or that nobody has asked for, may still be on the board. */
 static bool needs_machines(const struct cluster *cluster)
 {
-    return cluster->flights_count > 0 || board_has_work(cluster->pool->shared);
+    struct pool *pool = cluster->pool;
+    if (cluster->flights_count > 0)
+        return true;
+    if (!board_has_work(pool->shared))
+        return false;
+    bool waits = false;
+    pthread_mutex_lock(&pool->lock);
+    for (unsigned word = 0; word < JOB_WORDS && !waits; word++)
+        for (uint64_t active = atomic_load(&pool->shared->active[word]) & pool->taken[word]; active && !waits;
+             active &= active - 1)
+            waits = !job_is_over(pool->shared->jobs[word * 64 + (unsigned)__builtin_ctzll(active)]);
+    pthread_mutex_unlock(&pool->lock);
+    return waits;
 }
 
 static void fail_without_machines(struct cluster *cluster, int others)

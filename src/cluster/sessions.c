@@ -1,9 +1,13 @@
 /* The pools that an agent serves. SPDX-License-Identifier: MIT */
 #include "cluster/agent.h"
+#include "os/process.h"
 #include "process/registry.h"
 
 #include <errno.h>
 #include <mproc/error.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +38,7 @@ static struct mproc_worker_task worker_task(const struct worker_task_message *me
 }
 
 /* By fork, which is the cheapest; through the fork server where the program, or the engine, has threads. */
-static int open_local(struct session *session, const struct description *description)
+static void open_local(struct session *session, const struct description *description)
 {
     char *inputs[2] = { NULL, NULL };
     struct mproc_error error = { .message = "" };
@@ -66,11 +70,12 @@ static int open_local(struct session *session, const struct description *descrip
         arguments.method = MPROC_FORKSERVER;
         err = mproc_pool_open_with(&arguments);
     }
-    if (err)
-        fprintf(stderr, "mproc agent: a pool of '%s' is not served: %s\n", description->program, error.message);
+    if (err) {
+        session->failure = err;
+        snprintf(session->reason, sizeof session->reason, "%s", error.message);
+    }
     free(inputs[0]);
     free(inputs[1]);
-    return err;
 }
 
 static bool opened(void *context, uint64_t pool, const void *data, size_t size)
@@ -87,13 +92,74 @@ static bool opened(void *context, uint64_t pool, const void *data, size_t size)
     session->agent = agent;
     session->pool = pool;
     session->family = description.family;
-    if (open_local(session, &description) != 0) {
-        free(session);
-        return false;
-    }
+    open_local(session, &description); /* if it fails, the pool is told with its first batch */
     session->next = agent->sessions;
     agent->sessions = session;
     return true;
+}
+
+/* ---- ending */
+
+/* A local pool whose workers end, in a thread of its own: finalizers may take long, and leases do not wait. */
+struct closing {
+    struct closing *next;
+    pthread_t thread;
+    mproc_pool *local;
+    bool has_work; /* that nobody needs any more */
+    _Atomic bool is_done;
+};
+
+static void close_local(struct closing *closing)
+{
+    if (closing->has_work)
+        mproc_pool_terminate(closing->local);
+    else
+        mproc_pool_close(closing->local);
+    atomic_store(&closing->is_done, true);
+}
+
+static void *close_in_thread(void *closing)
+{
+    close_local(closing);
+    return NULL;
+}
+
+static void reap_closings(struct agent *agent, bool all)
+{
+    for (struct closing **link = &agent->closings; *link;) {
+        struct closing *closing = *link;
+        if (!all && !atomic_load(&closing->is_done)) {
+            link = &closing->next;
+            continue;
+        }
+        pthread_join(closing->thread, NULL);
+        *link = closing->next;
+        free(closing);
+    }
+}
+
+void agent_wait_for_closings(struct agent *agent)
+{
+    reap_closings(agent, true);
+}
+
+static void begin_closing(struct agent *agent, mproc_pool *local, bool has_work)
+{
+    struct closing *closing = calloc(1, sizeof *closing), here = { .local = local, .has_work = has_work };
+    sigset_t mask;
+    if (closing) {
+        *closing = here;
+        os_signals_block(&mask);
+        bool is_begun = pthread_create(&closing->thread, NULL, close_in_thread, closing) == 0;
+        os_signals_restore(&mask);
+        if (is_begun) {
+            closing->next = agent->closings;
+            agent->closings = closing;
+            return;
+        }
+        free(closing);
+    }
+    close_local(&here);
 }
 
 void agent_end_session(struct agent *agent, struct session *session)
@@ -102,16 +168,16 @@ void agent_end_session(struct agent *agent, struct session *session)
     while (*link != session)
         link = &(*link)->next;
     *link = session->next;
-    if (session->batches)
-        mproc_pool_terminate(session->local);
-    else
-        mproc_pool_close(session->local);
+    reap_closings(agent, false);
+    bool has_work = session->batches != NULL;
     while (session->batches) {
         struct agent_batch *batch = session->batches;
         session->batches = batch->next;
         agent->batches--;
         agent_free_batch(batch);
     }
+    if (session->local)
+        begin_closing(agent, session->local, has_work);
     free(session);
 }
 
@@ -122,11 +188,10 @@ static void closed(void *context, uint64_t pool)
         agent_end_session(context, session);
 }
 
-static void batch(void *context, uint64_t pool, uint64_t number, const void *data, size_t size)
+static bool batch(void *context, uint64_t pool, uint64_t number, const void *data, size_t size)
 {
     struct session *session = agent_find_session(context, pool);
-    if (session)
-        agent_begin_batch(session, number, data, size);
+    return session && agent_begin_batch(session, number, data, size);
 }
 
 static void cancelled(void *context, uint64_t pool, uint64_t number)

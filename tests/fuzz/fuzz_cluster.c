@@ -213,7 +213,13 @@ static void forgotten(void *context)
     closed(context, 0);
 }
 
-static const struct mproc_engine_tasks tasks = { opened, take, drop, closed };
+static bool take_batch(void *context, uint64_t pool, uint64_t number, const void *data, size_t size)
+{
+    take(context, pool, number, data, size);
+    return number % 8 != 0;
+}
+
+static const struct mproc_engine_tasks tasks = { opened, take_batch, drop, closed };
 static const struct mproc_engine_results results = { completed, lost, rejected, forgotten };
 
 /* The other end of a link: it has said what there is to say, and is gone. */
