@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 #define SHORT_BATCH (SECOND / 20)
 
 /* An engine without descriptors is asked so often: soon after it had something, then less often. */
-#define ASK_SOON INT64_C(50000)
+#define ASK_SOON INT64_C(20000)
 #define ASK_LATE INT64_C(2000000)
 
 enum { WATCHED_MOST = 64, ENGINE_DESCRIPTORS_MOST = 4 };
@@ -128,7 +129,10 @@ static int run(struct agent *agent, struct mproc_error *error)
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, &before);
     int signals = os_fd_above_standard(signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK));
+    int slack = prctl(PR_GET_TIMERSLACK);
+    prctl(PR_SET_TIMERSLACK, 1000); /* nanoseconds */
     int err = signals < 0 ? -errno : serve(agent, signals);
+    prctl(PR_SET_TIMERSLACK, slack);
     if (err && signals >= 0)
         report_text(error, err, "mproc_agent_run: %s", agent->engine->message(agent->connection));
     else if (err)

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define SECOND INT64_C(1000000000)
@@ -27,10 +28,13 @@
 #define LOOK_FOR_MACHINES (SECOND / 10)
 
 /* An engine without descriptors is asked so often: soon after it had something, then less often. */
-#define ASK_SOON INT64_C(50000)
+#define ASK_SOON INT64_C(20000)
 #define ASK_LATE INT64_C(2000000)
 
-enum { DESCRIPTORS_MOST = 4 };
+enum {
+    DESCRIPTORS_MOST = 4,
+    TIMER_SLACK = 1000 /* nanoseconds: by default the kernel takes 50,000 more than it is asked to */
+};
 
 /* ---- the dispatcher */
 
@@ -110,6 +114,7 @@ static void *dispatch(void *argument)
     struct cluster *cluster = argument;
     struct pool_shared *shared = cluster->pool->shared;
     int64_t idle = 0;
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK);
     while (goes_on(cluster)) {
         tend(cluster);
         if (goes_on(cluster))
