@@ -1,56 +1,16 @@
 #!/bin/sh
 # three_hosts.sh FARM: a broker and three hosts, which are network namespaces, lose each other in every way that hosts
 # do, and no task is lost that may be repeated, none runs twice that may not. As root. SCENES="2 3" runs these only.
+# shellcheck disable=SC1091,SC2034 # hosts.sh, and what only it uses
 set -eu
 farm=$(realpath "$1")
 scenes=${SCENES:-1 2 3 4 5}
 port=7000
 net=10.77.99
 name=mproc-$$
-work=
+work='' scene='' said=''
 broker='' submitter='' agent_a='' agent_b='' agent_c='' # ids of processes; empty: none
-
-skip() {
-    echo "skipped: $1"
-    exit 77
-}
-
-fail() {
-    echo "FAILED: $1"
-    for log in "$work"/*.log; do
-        [ -s "$log" ] && echo "---- $log" && tail -n 15 "$log"
-    done
-    exit 1
-}
-
-# ---- processes
-
-lives() {
-    grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null
-}
-
-ended() {
-    ! lives "$1"
-}
-
-# wait_for SECONDS WHAT CONDITION...: until it is so.
-wait_for() {
-    limit=$(($(date +%s) + $1))
-    what=$2
-    shift 2
-    until "$@"; do
-        [ "$(date +%s)" -le $limit ] || fail "$what: not in time"
-        sleep 0.02
-    done
-}
-
-in_host() {
-    host=$1
-    shift
-    exec ip netns exec "$name-$host" "$@"
-}
-
-# ---- hosts
+. "$(dirname "$0")/hosts.sh"
 
 remove_all() {
     trap - EXIT INT TERM HUP
@@ -58,43 +18,14 @@ remove_all() {
         kill -9 "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
-    for host in a b c broker; do
-        ip netns delete "$name-$host" 2>/dev/null || true
-    done
+    remove_hosts
     [ -z "$work" ] || rm -rf "$work"
-}
-
-# The bridge is in the broker's namespace, so that this machine's own network is left alone.
-make_hosts() {
-    ip netns add "$name-broker" || return 1
-    ip -n "$name-broker" link add bridge type bridge || return 1
-    ip -n "$name-broker" address add $net.1/24 dev bridge
-    ip -n "$name-broker" link set lo up
-    ip -n "$name-broker" link set bridge up
-    number=2
-    for host in a b c; do
-        ip netns add "$name-$host"
-        ip link add name "to_$host" netns "$name-broker" type veth peer name eth0 netns "$name-$host" || return 1
-        ip -n "$name-broker" link set "to_$host" master bridge up
-        ip -n "$name-$host" link set lo up
-        ip -n "$name-$host" address add $net.$number/24 dev eth0
-        ip -n "$name-$host" link set eth0 up
-        number=$((number + 1))
-    done
-}
-
-cut_off() {
-    ip -n "$name-broker" link set "to_$1" down
-}
-
-connect_again() {
-    ip -n "$name-broker" link set "to_$1" up
 }
 
 # ---- the broker
 
 cli() {
-    (in_host broker timeout 10 redis-cli -h $net.1 -p $port "$@" 2>/dev/null)
+    (in_host bridge timeout 10 redis-cli -h $net.1 -p $port "$@" 2>/dev/null)
 }
 
 answers() {
@@ -102,7 +33,7 @@ answers() {
 }
 
 start_broker() {
-    in_host broker redis-server --port $port --bind $net.1 --protected-mode no --appendonly yes --save "" \
+    in_host bridge redis-server --port $port --bind $net.1 --protected-mode no --appendonly yes --save "" \
         --dir "$work/broker" >>"$work/broker.log" 2>&1 &
     broker=$!
     wait_for 20 "the broker answers" answers
@@ -159,65 +90,16 @@ end_agents() {
 
 # ---- scenes
 
-# begin_scene NUMBER: with records and a farm of its own.
-begin_scene() {
-    scene=scene$1
-    url=redis://$net.1:$port/$scene
-    began=$(date +%s%3N)
-    FARM_RECORDS=$work/$scene
-    export FARM_RECORDS
-    mkdir "$FARM_RECORDS"
-}
-
-end_scene() {
-    took=$(($(date +%s%3N) - began))
-    echo "scene $1: $2 ($((took / 1000)).$((took % 1000 / 100)) s)"
-}
-
 submit() {
-    in_host broker "$farm" map "$url" "$@" >"$work/$scene.log" 2>&1 &
+    in_host bridge "$farm" map "$url" "$@" >"$work/$scene.log" 2>&1 &
     submitter=$!
-}
-
-# end_submitter SECONDS: it ends within that time, and is content.
-end_submitter() {
-    wait_for "$1" "$scene: the submitter ends" ended "$submitter"
-    status=0
-    wait "$submitter" || status=$?
-    submitter=
-    [ $status = 0 ] || fail "$scene: the submitter's status is $status: $(cat "$work/$scene.log")"
-    said=$(cat "$work/$scene.log")
-}
-
-# How many tasks have begun, on some hosts or all.
-begun() {
-    # shellcheck disable=SC2086 # a pattern
-    cat "$FARM_RECORDS"/$1.* 2>/dev/null | grep -c '^b' || true
-}
-
-have_begun() {
-    [ "$(begun "$1")" -ge "$2" ]
-}
-
-workers_of() {
-    # shellcheck disable=SC2012 # they are numbers
-    ls "$FARM_RECORDS" | sed -n "s/^$1\\.//p"
-}
-
-# wait_in_the_midst HOSTS COUNT: until so many tasks have begun; and the submitter still works.
-wait_in_the_midst() {
-    wait_for 30 "$scene: $2 tasks begin on $1" have_begun "$1" "$2"
-    lives "$submitter" || fail "$scene: it was over too soon: $(cat "$work/$scene.log")"
-}
-
-ran_twice() {
-    cat "$FARM_RECORDS"/* | awk '$1 == "b" && ++begun[$2] == 2 { twice++ } END { print twice + 0 }'
 }
 
 # There is a gate before each thousand but the first, so that all that happens does so in the midst, and no host waits
 # at the last one when it is lost.
 scene_1() {
     begin_scene 1
+    url=redis://$net.1:$port/$scene
     gate=$work/gate
     start_agents a b c
     submit 5000 2 5 0 1000 "$gate"
@@ -260,6 +142,7 @@ scene_1() {
 # An agent with two workers has at most four batches in hand, here of two tasks each.
 scene_2() {
     begin_scene 2
+    url=redis://$net.1:$port/$scene
     start_agents a b c
     submit 600 10 0 2
     wait_in_the_midst '[abc]' 100
@@ -292,6 +175,7 @@ no_keys() {
 # Some tasks end after the submitter has, and leave results; from number 12 on they never end.
 scene_3() {
     begin_scene 3
+    url=redis://$net.1:$port/$scene
     start_agents a b c
     submit 300 1000 0 0 12 "$work/never"
     wait_in_the_midst '[abc]' 8
@@ -321,6 +205,7 @@ has_ended_one() {
 
 scene_4() {
     begin_scene 4
+    url=redis://$net.1:$port/$scene
     start_agents a
     submit 200 50 5 0
     wait_in_the_midst a 20
@@ -340,6 +225,7 @@ scene_4() {
 
 scene_5() {
     begin_scene 5
+    url=redis://$net.1:$port/$scene
     start_agents a b c
     submit 1500 5 5 0
     wait_in_the_midst '[abc]' 300
