@@ -1,5 +1,5 @@
-/* A farm for three_hosts.sh: submitter and agents are this one program. Each task records that it began and that it
- * ended, so that whoever looks can count what ran twice. SPDX-License-Identifier: MIT
+/* A farm for three_hosts.sh and three_ranks.sh: submitter and agents are this one program. Each task records that it
+ * began and that it ended, so that whoever looks can count what ran twice. SPDX-License-Identifier: MIT
  *
  *     farm map URL TASKS MILLISECONDS RETRIES CHUNK [FROM GATE]   runs them, and says what became of them; those from
  *                                                                 number FROM on wait until the file GATE.1 is there,
