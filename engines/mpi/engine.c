@@ -31,8 +31,7 @@ static int unlock(int result)
 static void end_with_program(void)
 {
     lock();
-    if (!world.is_over)
-        pools_quit();
+    world_quit();
     world_end();
     unlock(0);
 }
@@ -196,7 +195,12 @@ static void hand_over(struct connection *connection, const struct message *messa
         drop_served(connection, pool);
         tasks->closed(context, pool);
         break;
-    case TAG_QUIT: connection->quit = true; break;
+    case TAG_QUIT:
+        connection->quit = true;
+        lock();
+        world.has_failed |= message->head.number != 0;
+        unlock(0);
+        break;
     default: break;
     }
 }

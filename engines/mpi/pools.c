@@ -258,9 +258,3 @@ int pools_tend(struct mpi_pool *pool)
     int err = take_messages();
     return err ? err : check_ranks(pool->lease);
 }
-
-void pools_quit(void)
-{
-    for (int i = 1; i < world.size; i++)
-        world_send(i, TAG_QUIT, (struct head) { 0, 0 }, NULL, 0);
-}

@@ -106,10 +106,8 @@ void world_end(void)
         MPI_Finalize();
 }
 
-int world_send(int rank, enum tag tag, struct head head, const void *data, size_t size)
+static int post(int rank, enum tag tag, struct head head, const void *data, size_t size)
 {
-    if (world.is_over)
-        return MPROC_E_SERVER_GONE;
     if (size > INT_MAX - sizeof head)
         return world_fail("%zu bytes are more than a message can have: have tasks take less at once", size);
     struct sending *sending = malloc(sizeof *sending + sizeof head + size);
@@ -128,6 +126,18 @@ int world_send(int rank, enum tag tag, struct head head, const void *data, size_
     sending->next = sendings;
     sendings = sending;
     return 0;
+}
+
+int world_send(int rank, enum tag tag, struct head head, const void *data, size_t size)
+{
+    return world.is_over ? MPROC_E_SERVER_GONE : post(rank, tag, head, data, size);
+}
+
+/* MPI_Abort alone does not end the others where mpirun was told to go on without a rank. */
+void world_quit(void)
+{
+    for (int i = 1; i < world.size; i++)
+        post(i, TAG_QUIT, (struct head) { 0, world.has_failed }, NULL, 0);
 }
 
 int world_receive(struct message *message)

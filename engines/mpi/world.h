@@ -17,7 +17,7 @@
 /* Messages to agents, and from them. */
 enum tag { TAG_OPEN = 1, TAG_BATCH, TAG_CANCEL, TAG_CLOSE, TAG_QUIT, TAG_MACHINE, TAG_RESULT };
 
-/* In front of each message. */
+/* In front of each message. The number of TAG_QUIT: whether the world has failed. */
 struct head {
     uint64_t pool, number;
 };
@@ -49,6 +49,9 @@ int world_begin(void);
 /* Ends, when all ranks do. Under the lock. */
 void world_end(void);
 
+/* Tells all other ranks to end, even if it is over already. Under the lock. */
+void world_quit(void);
+
 /* Under the lock. Returns 0 or an error. */
 int world_send(int rank, enum tag tag, struct head head, const void *data, size_t size);
 
@@ -71,8 +74,5 @@ int pools_results(struct mpi_pool *pool, const struct mproc_engine_results *resu
 int pools_cancel(struct mpi_pool *pool, uint64_t number);
 int pools_machines(struct mproc_engine_machine *machines, int most);
 int pools_tend(struct mpi_pool *pool);
-
-/* Tells all ranks to end. Under the lock. */
-void pools_quit(void);
 
 #endif
