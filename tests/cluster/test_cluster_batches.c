@@ -5,6 +5,7 @@
 #include "cluster/messages.h"
 
 #include <mproc.h>
+#include <stdio.h>
 #include <string.h>
 
 static int halve(const int *number, int *half)
@@ -165,6 +166,72 @@ static void addresses_of_another_family_fail_their_items(void **state)
     end();
 }
 
+/* ---- pools that a machine cannot serve, or ends */
+
+static int never_end(const int *seconds, long *state)
+{
+    (void)state;
+    harness_sleep_ms(*seconds * 1000);
+    return 0;
+}
+MPROC_TASK(never_end, int, long);
+
+static void describe(struct writer *writer, struct description *description)
+{
+    description->digest = agent.digest = 1;
+    snprintf(description->name, sizeof description->name, "served");
+    description_write(writer, description);
+    assert_false(writer->failed);
+}
+
+static void a_pool_that_cannot_be_served_is_told_so(void **state)
+{
+    (void)state;
+    static struct description description;
+    static struct result_head head;
+    struct writer writer = { .data = NULL };
+    struct reader reader;
+    description = (struct description) { .start_failures = -1 };
+    describe(&writer, &description);
+    assert_true(agent_tasks.opened(&agent, 4711, writer.data, writer.size));
+    assert_null(agent.sessions->local);
+    assert_true(agent_tasks.batch(&agent, 4711, 5, "rubbish", 7));
+    assert_int_equal(agent_send_results(&agent), 0);
+    reader = (struct reader) { .data = last.data, .left = last.size };
+    assert_true(result_read_head(&reader, &head));
+    assert_true(head.failure < 0);
+    agent_tasks.closed(&agent, 4711);
+    assert_null(agent.sessions);
+    agent_wait_for_closings(&agent);
+    writer_free(&writer);
+    free(last.data);
+}
+
+static void a_finalizer_that_takes_long_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    static struct description description;
+    static const int seconds = 2;
+    struct writer writer = { .data = NULL };
+    description = (struct description) { .finalizer = { .name = "never_end",
+                                                        .input = &seconds,
+                                                        .input_size = sizeof seconds,
+                                                        .state_size = sizeof(long) } };
+    describe(&writer, &description);
+    assert_true(agent_tasks.opened(&agent, 4711, writer.data, writer.size));
+    assert_non_null(agent.sessions->local);
+    struct mproc_pool_statistics now = { .size = sizeof now };
+    do /* a worker that is not ready yet has nothing to finalize */
+        assert_int_equal(mproc_pool_statistics(agent.sessions->local, &now), 0);
+    while (now.idle < 2);
+    agent_tasks.closed(&agent, 4711);
+    assert_null(agent.sessions);
+    assert_non_null(agent.closings); /* its workers are still at it */
+    agent_wait_for_closings(&agent);
+    assert_null(agent.closings);
+    writer_free(&writer);
+}
+
 static void what_cannot_be_understood_breaks_the_pool(void **state)
 {
     (void)state;
@@ -188,6 +255,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_task_of_other_sizes_fails_its_items),
     cmocka_unit_test(addresses_of_another_family_fail_their_items),
     cmocka_unit_test(what_cannot_be_understood_breaks_the_pool),
+    cmocka_unit_test(a_pool_that_cannot_be_served_is_told_so),
+    cmocka_unit_test(a_finalizer_that_takes_long_keeps_nobody_waiting),
 };
 
 HARNESS_MAIN(tests)
