@@ -333,14 +333,12 @@ int redis_push(struct redis *redis, const struct command *command, uint64_t numb
 int redis_call(struct redis *redis, const struct command *command, redisReply **reply)
 {
     int err = redis->rejections_count >= PENDING_MOST ? -EAGAIN : redis_connect(redis, 0);
-    if (!err)
-        err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
-    else
+    if (err)
         return err;
-    if (!err)
-        err = redis_take_pending(redis, true);
-    else
+    err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
+    if (err)
         return lose_main(redis, err);
+    err = redis_take_pending(redis, true);
     if (err)
         return err;
     err = resp_receive(&redis->main, reply, link_now() + COMMAND_PATIENCE);

@@ -25,10 +25,6 @@
 /* Batches that are so short come a few at a time, so that workers need not wait for the next. */
 #define SHORT_BATCH (SECOND / 20)
 
-/* An engine without descriptors is asked so often: soon after it had something, then less often. */
-#define ASK_SOON INT64_C(20000)
-#define ASK_LATE INT64_C(2000000)
-
 enum { WATCHED_MOST = 64, ENGINE_DESCRIPTORS_MOST = 4 };
 
 static unsigned room(const struct agent *agent)
@@ -60,10 +56,8 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
             watched[count++] = (struct pollfd) { .fd = mproc_pool_fd(session->local), .events = POLLIN };
     int64_t wait = until - os_now();
     int64_t most = has_unsent(agent) ? SECOND / 20 : SECOND / 5;
-    if (of_engine == 0) {
-        agent->patience = agent->patience < ASK_LATE ? agent->patience * 5 / 4 : ASK_LATE;
-        most = agent->patience;
-    }
+    if (of_engine == 0)
+        most = cluster_ask_again_in(&agent->idle);
     wait = wait < 0 ? 0 : wait > most ? most : wait;
     struct timespec time = { wait / SECOND, wait % SECOND };
     if (ppoll(watched, count, &time, NULL) > 0 && watched[0].revents) {
@@ -114,7 +108,7 @@ static int serve(struct agent *agent, int signals)
         if (err == MPROC_E_CLOSED)
             return 0;
         if (agent->batches != before)
-            agent->patience = ASK_SOON;
+            agent->idle = 0;
         if (!err && !(agent->leaving && agent->batches == 0))
             wait_for_news(agent, signals, next_tend < next_announcement ? next_tend : next_announcement);
     }
@@ -170,7 +164,7 @@ int mproc_agent_run_with(const struct mproc_agent_arguments *arguments)
                       MPROC_WORKERS_MAX);
     if (full.name && (strlen(full.name) >= MPROC_MACHINE_NAME_SIZE || full.name[0] == '\0'))
         return report(full.error, -EINVAL, "%s: the name '%.80s' is empty or too long", what, full.name);
-    struct agent agent = { .digest = program_digest(), .family = program_family(), .patience = ASK_SOON };
+    struct agent agent = { .digest = program_digest(), .family = program_family() };
     agent.self.workers = full.workers ? (uint32_t)full.workers : (uint32_t)os_cpu_count();
     agent.self.digest = agent.digest;
     name_machine(&agent, full.name);

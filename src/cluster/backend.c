@@ -27,10 +27,6 @@
 /* Without machines one may come any moment. */
 #define LOOK_FOR_MACHINES (SECOND / 10)
 
-/* An engine without descriptors is asked so often: soon after it had something, then less often. */
-#define ASK_SOON INT64_C(20000)
-#define ASK_LATE INT64_C(2000000)
-
 enum {
     DESCRIPTORS_MOST = 4,
     TIMER_SLACK = 1000 /* nanoseconds: by default the kernel takes 50,000 more than it is asked to */
@@ -94,8 +90,8 @@ static void wait_for_news(const struct cluster *cluster, int64_t *idle)
         watched[1 + i] = (struct pollfd) { .fd = descriptors[i], .events = POLLIN };
     int64_t wait = next_look(cluster) - os_now();
     if (count == 0 && cluster->flights_count > 0) {
-        *idle = *idle == 0 ? ASK_SOON : *idle < ASK_LATE ? *idle * 5 / 4 : ASK_LATE;
-        wait = *idle < wait ? *idle : wait;
+        int64_t ask = cluster_ask_again_in(idle);
+        wait = ask < wait ? ask : wait;
     }
     if (wait < 0)
         wait = 0;
@@ -162,7 +158,7 @@ static int begin(struct cluster *cluster, const struct mproc_pool_open_arguments
     const struct pool_options *options = &cluster->pool->shared->options;
     static _Thread_local struct description description;
     description = (struct description) {
-        .digest = program_digest(),
+        .digest = cluster->digest,
         .family = program_family(),
         .workers_most = (uint32_t)arguments->workers,
         .workers_least = (uint32_t)arguments->workers_least,
@@ -228,6 +224,7 @@ static struct cluster *make(struct pool *pool)
     if (!cluster)
         return NULL;
     cluster->pool = pool;
+    cluster->digest = program_digest();
     cluster->event = os_fd_above_standard(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     cluster->claimer = allocate(sizeof *cluster->claimer);
     pthread_mutex_init(&cluster->lock, NULL);
@@ -302,12 +299,11 @@ static void look(struct pool *pool)
 static void count_workers(const struct pool *pool, int *workers, int *idle)
 {
     struct cluster *cluster = pool->cluster;
-    uint64_t digest = program_digest();
     *workers = *idle = 0;
     pthread_mutex_lock(&cluster->lock);
     for (unsigned i = 0; i < cluster->machines_count; i++) {
         const struct mproc_engine_machine *machine = &cluster->machines[i];
-        if (machine->digest != digest)
+        if (machine->digest != cluster->digest)
             continue;
         *workers += (int)machine->workers;
         *idle += machine->running < machine->workers ? (int)(machine->workers - machine->running) : 0;
@@ -323,11 +319,6 @@ static void explain(const struct pool *pool, char *text, size_t size)
     pthread_mutex_unlock(&cluster->lock);
 }
 
-static void release(void *block)
-{
-    free(block);
-}
-
 const struct backend backend_cluster = {
     .separate_memory = true,
     .shares_heap = false,
@@ -341,5 +332,5 @@ const struct backend backend_cluster = {
     .count_workers = count_workers,
     .explain = explain,
     .allocate = allocate,
-    .free = release,
+    .free = free,
 };

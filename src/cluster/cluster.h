@@ -22,6 +22,9 @@ enum {
 /* Bytes of inputs on their way, as long as there is more than one flight. */
 #define FLIGHT_BYTES_MOST ((size_t)64 << 20)
 
+/* Nanoseconds: what the server did not take is tried again after so long. */
+#define FLIGHT_RETRY_AFTER INT64_C(50000000)
+
 /* The dispatcher's own, but for what is said. */
 struct flight {
     uint64_t number; /* 0: none */
@@ -48,7 +51,8 @@ struct cluster {
     void *connection;
     struct cluster_access access;
     pthread_t thread;
-    int event; /* eventfd: there is something to look at */
+    int event;       /* eventfd: there is something to look at */
+    uint64_t digest; /* of the program as it was when the pool opened */
 
     struct flight flights[FLIGHTS_MOST];
     unsigned flights_used; /* no flight from here on */

@@ -219,3 +219,12 @@ int cluster_connect(const struct mproc_engine *engine, void **connection, struct
         return report_text(error, err, "%s: %s", what, message);
     return err ? report(error, err, "%s", what) : 0;
 }
+
+#define ASK_SOON INT64_C(20000)
+#define ASK_LATE INT64_C(2000000)
+
+int64_t cluster_ask_again_in(int64_t *idle)
+{
+    *idle = *idle == 0 ? ASK_SOON : *idle < ASK_LATE ? *idle * 5 / 4 : ASK_LATE;
+    return *idle;
+}

@@ -30,4 +30,8 @@ int cluster_find_engine(const struct mproc_engine **engine, const char *what, co
 int cluster_connect(const struct mproc_engine *engine, void **connection, struct cluster_access *access,
                     const char *what, struct mproc_error *error);
 
+/* Nanoseconds after which an engine without descriptors is asked again: soon after it had something, then less often.
+ * *idle: the caller's, 0 when it has just had something. */
+int64_t cluster_ask_again_in(int64_t *idle);
+
 #endif

@@ -19,9 +19,6 @@
 
 enum { BATCH_ITEMS_MOST = 4096 };
 
-/* What the server did not take is tried again after so long. */
-#define RETRY_AFTER INT64_C(50000000)
-
 bool cluster_is_repeatable(const struct job *job)
 {
     return job->attempts_most > 1 && (job->retry_on & MPROC_RETRY_CRASHED);
@@ -169,7 +166,7 @@ static bool send_flight(struct cluster *cluster, struct flight *flight)
     int err = writer.failed ? -EAGAIN : cluster->engine->submit(cluster->connection, &batch);
     writer_free(&writer);
     flight->sent = err == 0;
-    flight->not_before = err ? os_now() + RETRY_AFTER : 0;
+    flight->not_before = err ? os_now() + FLIGHT_RETRY_AFTER : 0;
     if (err && err != -EAGAIN)
         cluster_fail(cluster, err, "%s", cluster->engine->message(cluster->connection));
     return err == 0;

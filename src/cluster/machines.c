@@ -1,6 +1,5 @@
 /* Which machines there are, and what becomes of the pool without any. SPDX-License-Identifier: MIT */
 #include "cluster/cluster.h"
-#include "cluster/program.h"
 #include "os/clock.h"
 #include "pool/board.h"
 #include "pool/handle.h"
@@ -87,7 +86,7 @@ int cluster_look_at_machines(struct cluster *cluster)
         return found;
     unsigned known = found < MACHINES_MOST ? (unsigned)found : MACHINES_MOST, workers = 0;
     unsigned cap = atomic_load(&cluster->pool->shared->most);
-    uint64_t digest = program_digest();
+    uint64_t digest = cluster->digest;
     for (unsigned i = 0; i < known; i++)
         workers += machines[i].digest != digest ? 0 : cap > 0 && machines[i].workers > cap ? cap : machines[i].workers;
     cluster->workers = workers;
@@ -121,7 +120,7 @@ static int find_slot(const struct cluster *cluster, const char *machine)
 
 static int copy_machines(struct cluster *cluster, struct mproc_machine_statistics *statistics, size_t most)
 {
-    uint64_t digest = program_digest();
+    uint64_t digest = cluster->digest;
     pthread_mutex_lock(&cluster->lock);
     unsigned count = cluster->machines_count;
     for (unsigned i = 0; i < count && i < most; i++) {

@@ -176,7 +176,7 @@ static void rejected(void *context, uint64_t number, bool surely)
         cluster_end_flight(context, flight, MPROC_LOST);
     } else {
         send_anew(context, flight);
-        flight->not_before = os_now() + INT64_C(50000000);
+        flight->not_before = os_now() + FLIGHT_RETRY_AFTER;
     }
 }
 

@@ -251,11 +251,6 @@ static bool workers_gone(struct pool *pool)
     return true;
 }
 
-static void release(void *block)
-{
-    free(block);
-}
-
 const struct backend backend_threads = {
     .separate_memory = false,
     .shares_heap = true,
@@ -266,5 +261,5 @@ const struct backend backend_threads = {
     .workers_gone = workers_gone,
     .look = look,
     .allocate = allocate,
-    .free = release,
+    .free = free,
 };
