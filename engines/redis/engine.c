@@ -44,6 +44,7 @@ static void discard(struct redis *redis)
     free(redis->certificate_file);
     free(redis->key_file);
     free(redis->name);
+    free(redis->left);
     free(redis->description);
     free(redis->pools);
     free(redis);

@@ -55,6 +55,7 @@ int redis_register(struct redis *redis, int64_t deadline)
     char name[MPROC_MACHINE_NAME_SIZE + 8];
     snprintf(name, sizeof name, "agent:%s", redis->name);
     redis_key(redis, redis->agent_key, name);
+    snprintf(redis->consumer, sizeof redis->consumer, "%s-%s", redis->token, redis->name);
     snprintf(redis->news_seen, sizeof redis->news_seen, "$");
     while (!mine) {
         int err = announce(redis, &nothing, &mine);
@@ -88,7 +89,7 @@ static void give_back(struct redis *redis, const char *stream, const redisReply 
     command_begin(&command, "XCLAIM");
     command_add(&command, stream);
     command_add(&command, "agents");
-    command_add(&command, redis->name);
+    command_add(&command, redis->consumer);
     command_add(&command, "0");
     command_add(&command, entry->element[0]->str);
     command_add(&command, "IDLE");
@@ -96,7 +97,7 @@ static void give_back(struct redis *redis, const char *stream, const redisReply 
     command_add(&command, "RETRYCOUNT");
     command_add(&command, "0");
     command_add(&command, "JUSTID");
-    redis_push(redis, &command, 0);
+    redis_push(redis, &command, 0, false);
 }
 
 /* The feed may be given batches until it has answered. */
@@ -176,8 +177,28 @@ static int look_at(struct redis *redis, const char *name, struct mproc_engine_ma
     command_begin(&command, "SREM");
     command_add(&command, agents);
     command_add(&command, name);
-    int err = redis_push(redis, &command, 0);
+    int err = redis_push(redis, &command, 0, false);
     return err ? err : 0;
+}
+
+int redis_find_agent(struct redis *redis, const char *consumer, int64_t *there)
+{
+    struct command command;
+    redisReply *reply;
+    char agent[MPROC_MACHINE_NAME_SIZE + 8], key[KEY_SIZE];
+    *there = 0;
+    if (strlen(consumer) <= TOKEN_SIZE)
+        return 0;
+    snprintf(agent, sizeof agent, "agent:%.63s", consumer + TOKEN_SIZE + 1);
+    redis_key(redis, key, agent);
+    command_begin(&command, "GET");
+    command_add(&command, key);
+    int err = redis_call(redis, &command, &reply);
+    if (err)
+        return err;
+    *there = reply->type == REDIS_REPLY_STRING && strncmp(reply->str, consumer, TOKEN_SIZE) == 0;
+    freeReplyObject(reply);
+    return 0;
 }
 
 int redis_machines(void *connection, struct mproc_engine_machine *machines, int most)

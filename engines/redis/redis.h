@@ -38,6 +38,7 @@ struct pool {
     uint64_t id;
     char keys[POOL_KEYS][KEY_SIZE];
     bool served, asked;
+    bool was_left;                             /* some of its batches were begun here, and not ended */
     char cancels_before[48], cancels_seen[48]; /* ids in its stream of cancels: the last look's, and the one's before */
 };
 
@@ -47,9 +48,15 @@ struct held {
     int parts; /* that it came in; -1: not known */
 };
 
+/* A command whose answer is not waited for. */
+struct pending {
+    uint64_t number; /* the batch that it submits; 0: whatever */
+    bool again;      /* it was submitted before */
+};
+
 struct rejection {
     uint64_t number;
-    bool surely;
+    enum mproc_engine_rejection why;
 };
 
 struct redis {
@@ -70,12 +77,13 @@ struct redis {
     struct pool self;
     char *description;
     size_t description_size;
-    uint64_t pending[PENDING_MOST]; /* commands that were not waited for: the batch's number; 0: whatever */
+    struct pending pending[PENDING_MOST];
     unsigned pending_first, pending_count;
     struct rejection rejections[PENDING_MOST + 16];
     unsigned rejections_count;
     bool forgotten;
     bool unchecked;                       /* the main link is new: what of the pool does the server know? */
+    uint64_t submitted;                   /* the highest number so far */
     uint64_t accepted;                    /* the highest number that the server took ... */
     uint64_t missing_after, missing_last; /* ... and those that it does not know any more; equal: none */
     int64_t mark, last_mark;              /* of the keys as they are known; of attempts to make them */
@@ -83,12 +91,17 @@ struct redis {
 
     /* Of an agent. */
     char token[TOKEN_SIZE + 1];
-    uint64_t results_in_parts; /* so far */
+    char consumer[TOKEN_SIZE + 1 + MPROC_MACHINE_NAME_SIZE]; /* TOKEN-NAME: who has the name next has not what it had */
+    uint64_t results_in_parts;                               /* so far */
     char agent_key[KEY_SIZE];
     struct pool *pools;
     unsigned pools_count, next_stream;
     struct held held[HELD_MOST];
     unsigned held_count;
+    uint64_t *left; /* pools, see was_left */
+    size_t left_count;
+    bool left_all;               /* there was no memory to note which */
+    int64_t own_until, next_own; /* see redis_expect_own */
     int64_t next_discovery, next_claims, next_cancels;
     char news_seen[48];
 };
@@ -108,8 +121,11 @@ int redis_call(struct redis *redis, const struct command *command, redisReply **
 /* The same of a reply that is a number. */
 int redis_call_number(struct redis *redis, const struct command *command, int64_t *number);
 
-/* Runs one and does not wait; see `pending`. */
-int redis_push(struct redis *redis, const struct command *command, uint64_t number);
+/* Runs one and does not wait. `number`, `again`: as in `pending`. */
+int redis_push(struct redis *redis, const struct command *command, uint64_t number, bool again);
+
+/* To be told with the next results. There is room for PENDING_MOST and a few. */
+void redis_reject(struct redis *redis, uint64_t number, enum mproc_engine_rejection why);
 
 /* Takes the replies of those, as far as they have come; `all`: waits for them. */
 int redis_take_pending(struct redis *redis, bool all);
@@ -156,15 +172,47 @@ int redis_cancel(void *connection, uint64_t number);
 int redis_tend_pool(struct redis *redis);
 void redis_end_pool(struct redis *redis);
 
-/* ---- serving.c */
+/* ---- discovery.c */
+
+struct pool *redis_find_pool(struct redis *redis, uint64_t id);
+
+/* Which pools have come, and which have gone, now and then. */
+int redis_discover(struct redis *redis, const struct mproc_engine_tasks *tasks, void *context);
+
+/* ---- taking.c */
+
+struct held *redis_find_held(struct redis *redis, uint64_t pool, uint64_t number);
+void redis_let_go(struct redis *redis, struct held *held);
+
+/* Takes a reply's entries of a pool's stream. */
+int redis_take_entries(struct redis *redis, uint64_t pool_id, const redisReply *entries,
+                       const struct mproc_engine_tasks *tasks, void *context);
+
+/* Takes over batches of machines that are lost. */
+int redis_take_over_all(struct redis *redis, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
+
+/* From `delay` nanoseconds from now on, and for a while, there may be batches that the server takes for this agent's,
+ * and that it does not have. */
+void redis_expect_own(struct redis *redis, int64_t delay);
+
+/* Takes them. Not while the feed's answer is due, which may bring the same. */
+int redis_take_own(struct redis *redis, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
+
+/* ---- machines.c */
 
 int redis_register(struct redis *redis, int64_t deadline);
 int redis_announce(void *connection, const struct mproc_engine_machine *self);
+void redis_end_agent(struct redis *redis);
+int redis_machines(void *connection, struct mproc_engine_machine *machines, int most);
+
+/* Sets *there to 1 if the agent that is that consumer lives. */
+int redis_find_agent(struct redis *redis, const char *consumer, int64_t *there);
+
+/* ---- serving.c */
+
 int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
 int redis_complete(void *connection, uint64_t pool, uint64_t number, const void *data, size_t size);
 int redis_tend_agent(struct redis *redis);
-void redis_end_agent(struct redis *redis);
-int redis_machines(void *connection, struct mproc_engine_machine *machines, int most);
 
 /* Completes a batch whose machine is lost. */
 int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times);

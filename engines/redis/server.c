@@ -204,14 +204,19 @@ static int connect_link(struct redis *redis, struct resp *resp, int64_t deadline
     return err ? redis_suffer(redis, redis->message) : 0;
 }
 
+void redis_reject(struct redis *redis, uint64_t number, enum mproc_engine_rejection why)
+{
+    redis->rejections[redis->rejections_count++] = (struct rejection) { number, why };
+}
+
 /* What was sent and not answered may have been done, or not. */
 static void reject_pending(struct redis *redis)
 {
     for (; redis->pending_count > 0; redis->pending_count--) {
-        uint64_t number = redis->pending[redis->pending_first];
+        uint64_t number = redis->pending[redis->pending_first].number;
         redis->pending_first = (redis->pending_first + 1) % PENDING_MOST;
         if (number)
-            redis->rejections[redis->rejections_count++] = (struct rejection) { number, false };
+            redis_reject(redis, number, MPROC_ENGINE_DOUBTFUL);
     }
 }
 
@@ -239,6 +244,7 @@ int redis_connect(struct redis *redis, int64_t deadline)
     redis->next_connect = now + CONNECT_AGAIN;
     if (!redis->feed.reader)
         redis->fed = false;
+    redis_expect_own(redis, 0);
     if (!redis->main.reader) {
         reject_pending(redis);
         redis->unchecked = true;
@@ -279,19 +285,21 @@ static int lose_main(struct redis *redis, int err)
     return redis_suffer(redis, say_lost(redis, err));
 }
 
-static void settle(struct redis *redis, uint64_t number, const redisReply *reply)
+static void settle(struct redis *redis, const struct pending *pending, const redisReply *reply)
 {
+    uint64_t number = pending->number;
     if (!number)
         return;
-    bool is_error = reply->type == REDIS_REPLY_ERROR;
-    if (reply->type == REDIS_REPLY_NIL) { /* there is no stream: surely it is not there */
-        redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };
+    if (reply->type == REDIS_REPLY_NIL) { /* there is no stream */
+        redis_reject(redis, number, pending->again ? MPROC_ENGINE_GONE : MPROC_ENGINE_NOT_TAKEN);
         redis->forgotten = true;
-    } else if (!is_error || strstr(reply->str, "smaller")) { /* than one that it has: it came the first time */
+    } else if (reply->type != REDIS_REPLY_ERROR) {
         redis->bad_since = redis->full_since = 0;
         redis->accepted = number > redis->accepted ? number : redis->accepted;
+    } else if (strstr(reply->str, "smaller")) { /* than one that it has */
+        redis_reject(redis, number, MPROC_ENGINE_DOUBTFUL);
     } else {
-        redis->rejections[redis->rejections_count++] = (struct rejection) { number, true };
+        redis_reject(redis, number, pending->again ? MPROC_ENGINE_DOUBTFUL : MPROC_ENGINE_NOT_TAKEN);
         redis_error(redis, reply);
     }
 }
@@ -307,16 +315,16 @@ int redis_take_pending(struct redis *redis, bool all)
             return 0;
         if (err)
             return lose_main(redis, err);
-        uint64_t number = redis->pending[redis->pending_first];
+        struct pending pending = redis->pending[redis->pending_first];
         redis->pending_first = (redis->pending_first + 1) % PENDING_MOST;
         redis->pending_count--;
-        settle(redis, number, reply);
+        settle(redis, &pending, reply);
         freeReplyObject(reply);
     }
     return redis->failure;
 }
 
-int redis_push(struct redis *redis, const struct command *command, uint64_t number)
+int redis_push(struct redis *redis, const struct command *command, uint64_t number, bool again)
 {
     int err = redis->rejections_count >= PENDING_MOST ? -EAGAIN : redis_connect(redis, 0);
     if (!err && redis->pending_count == PENDING_MOST)
@@ -326,7 +334,7 @@ int redis_push(struct redis *redis, const struct command *command, uint64_t numb
     err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
     if (err)
         return lose_main(redis, err);
-    redis->pending[(redis->pending_first + redis->pending_count++) % PENDING_MOST] = number;
+    redis->pending[(redis->pending_first + redis->pending_count++) % PENDING_MOST] = (struct pending) { number, again };
     return 0;
 }
 

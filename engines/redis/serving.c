@@ -13,19 +13,6 @@
 
 enum { BLOCK_MS = 500, STREAMS_MOST = 16 };
 
-static struct held *find_held(struct redis *redis, uint64_t pool, uint64_t number)
-{
-    for (unsigned i = 0; i < redis->held_count; i++)
-        if (redis->held[i].pool == pool && redis->held[i].number == number)
-            return &redis->held[i];
-    return NULL;
-}
-
-static void let_go(struct redis *redis, struct held *held)
-{
-    *held = redis->held[--redis->held_count];
-}
-
 /* ---- completing */
 
 /* The acknowledgement says whether somebody works on the entry: if not, it was completed before. As it is the first to
@@ -79,7 +66,7 @@ static int complete(struct redis *redis, const struct pool *pool, const struct h
 int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const void *data, size_t size)
 {
     struct redis *redis = connection;
-    struct held *held = find_held(redis, pool_id, number);
+    struct held *held = redis_find_held(redis, pool_id, number);
     struct pool pool;
     if (!held)
         return 0;
@@ -87,7 +74,7 @@ int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const vo
     int result = complete(redis, &pool, held, data, size);
     if (result < 0)
         return result;
-    let_go(redis, held);
+    redis_let_go(redis, held);
     return 0;
 }
 
@@ -118,7 +105,7 @@ static int renew_some(struct redis *redis, const struct pool *pool, unsigned fro
     command_begin_script(&command, renew_script, 2);
     command_add(&command, pool->keys[KEY_TASKS]);
     command_add(&command, pool->keys[KEY_POOL]);
-    command_add(&command, redis->name);
+    command_add(&command, redis->consumer);
     command_add(&command, "");
     for (; from < redis->held_count && count < RENEWED_AT_ONCE; from++) {
         const struct held *held = &redis->held[from];
@@ -145,245 +132,6 @@ int redis_tend_agent(struct redis *redis)
         if (!err && !there)
             redis->pools[i].asked = true; /* looked at again in discover */
     }
-    return err;
-}
-
-/* ---- which pools there are */
-
-static struct pool *find_pool(struct redis *redis, uint64_t id)
-{
-    for (unsigned i = 0; i < redis->pools_count; i++)
-        if (redis->pools[i].id == id)
-            return &redis->pools[i];
-    return NULL;
-}
-
-static struct pool *add_pool(struct redis *redis, uint64_t id)
-{
-    struct pool *larger = realloc(redis->pools, (redis->pools_count + 1) * sizeof *larger);
-    if (!larger)
-        return NULL;
-    redis->pools = larger;
-    struct pool *pool = &larger[redis->pools_count++];
-    *pool = (struct pool) { .cancels_before = "0", .cancels_seen = "0" };
-    redis_pool_keys(redis, pool, id);
-    return pool;
-}
-
-static void drop_pool(struct redis *redis, struct pool *pool, const struct mproc_engine_tasks *tasks, void *context)
-{
-    uint64_t id = pool->id;
-    if (pool->served)
-        tasks->closed(context, id);
-    for (unsigned i = 0; i < redis->held_count;)
-        if (redis->held[i].pool == id)
-            let_go(redis, &redis->held[i]);
-        else
-            i++;
-    *pool = redis->pools[--redis->pools_count];
-}
-
-/* Its description, if it is there. */
-static int look_at_pool(struct redis *redis, uint64_t id, const struct mproc_engine_tasks *tasks, void *context)
-{
-    struct command command;
-    redisReply *reply;
-    struct pool *pool = find_pool(redis, id), stranger;
-    if (pool && pool->served && !pool->asked)
-        return 0;
-    redis_pool_keys(redis, &stranger, id);
-    command_begin(&command, "GET");
-    command_add(&command, stranger.keys[KEY_POOL]);
-    int err = redis_call(redis, &command, &reply);
-    if (err)
-        return err;
-    if (reply->type == REDIS_REPLY_STRING) {
-        if (!pool)
-            pool = add_pool(redis, id);
-        if (pool && !pool->served)
-            pool->served = tasks->opened(context, id, reply->str, reply->len);
-        if (pool)
-            pool->asked = false;
-    } else if (pool) {
-        drop_pool(redis, pool, tasks, context);
-    }
-    bool gone = reply->type != REDIS_REPLY_STRING;
-    freeReplyObject(reply);
-    if (!gone)
-        return 0;
-    char pools[KEY_SIZE], text[20];
-    redis_key(redis, pools, "pools");
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)id);
-    command_begin(&command, "SREM");
-    command_add(&command, pools);
-    command_add(&command, text);
-    return redis_push(redis, &command, 0);
-}
-
-/* Those that the agent knows, and are listed no more. */
-static void drop_unlisted(struct redis *redis, const redisReply *list, const struct mproc_engine_tasks *tasks,
-                          void *context)
-{
-    for (unsigned i = 0; i < redis->pools_count;) {
-        char id[20];
-        bool listed = false;
-        snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->pools[i].id);
-        for (size_t j = 0; j < list->elements && !listed; j++)
-            listed = list->element[j]->type == REDIS_REPLY_STRING && strcmp(list->element[j]->str, id) == 0;
-        if (listed)
-            i++;
-        else
-            drop_pool(redis, &redis->pools[i], tasks, context);
-    }
-}
-
-static int discover(struct redis *redis, const struct mproc_engine_tasks *tasks, void *context)
-{
-    struct command command;
-    redisReply *reply;
-    char pools[KEY_SIZE];
-    int64_t now = link_now();
-    if (now < redis->next_discovery)
-        return 0;
-    redis_key(redis, pools, "pools");
-    command_begin(&command, "SMEMBERS");
-    command_add(&command, pools);
-    int err = redis_call(redis, &command, &reply);
-    if (err)
-        return err;
-    redis->next_discovery = now + SECOND / 2;
-    if (reply->type == REDIS_REPLY_ARRAY) {
-        drop_unlisted(redis, reply, tasks, context);
-        for (size_t i = 0; i < reply->elements && !err; i++)
-            if (reply->element[i]->type == REDIS_REPLY_STRING)
-                err = look_at_pool(redis, strtoull(reply->element[i]->str, NULL, 16), tasks, context);
-    }
-    freeReplyObject(reply);
-    return err;
-}
-
-/* ---- batches that come */
-
-/* Returns 0, or an error. */
-static int take_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
-                      const struct mproc_engine_tasks *tasks, void *context)
-{
-    unsigned long long number;
-    unsigned times;
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
-        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2)
-        return 0;
-    if (find_held(redis, pool->id, number))
-        return 0; /* its lease had run out, but nobody else had noticed */
-    const redisReply *data = redis_field(entry->element[1], "d"), *parts = redis_field(entry->element[1], "p");
-    if ((!data && !parts) || redis->held_count == HELD_MOST)
-        return redis->held_count == HELD_MOST ? 0 : redis_complete_as_lost(redis, pool, number, times);
-    char *whole = NULL, name[48];
-    size_t size = data ? data->len : 0;
-    unsigned count = parts ? (unsigned)strtoul(parts->str, NULL, 10) : 0;
-    if (parts) {
-        snprintf(name, sizeof name, "t%llu", number);
-        int err = redis_fetch_parts(redis, pool, name, count, &whole, &size);
-        if (err == -ENOENT)
-            return redis_complete_as_lost(redis, pool, number, times);
-        if (err) /* its lease will run out */
-            return err;
-    }
-    redis->held[redis->held_count++] = (struct held) { pool->id, number, times, (int)count };
-    /* Without memory for it, here or there, its lease runs out. */
-    if (!tasks->batch(context, pool->id, number, data ? data->str : whole, size))
-        redis->held_count--;
-    free(whole);
-    return 0;
-}
-
-static int take_entries(struct redis *redis, uint64_t pool_id, const redisReply *entries,
-                        const struct mproc_engine_tasks *tasks, void *context)
-{
-    int err = 0;
-    for (size_t i = 0; entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++) {
-        struct pool *pool = find_pool(redis, pool_id);
-        err = pool ? take_entry(redis, pool, entries->element[i], tasks, context) : 0;
-    }
-    return err;
-}
-
-/* ---- batches of machines that are lost */
-
-/* How often one was begun, this time included. */
-static int count_deliveries(struct redis *redis, const struct pool *pool, const char *id, int64_t *deliveries)
-{
-    struct command command;
-    redisReply *reply;
-    command_begin(&command, "XPENDING");
-    command_add(&command, pool->keys[KEY_TASKS]);
-    command_add(&command, "agents");
-    command_add(&command, id);
-    command_add(&command, id);
-    command_add(&command, "1");
-    int err = redis_call(redis, &command, &reply);
-    if (err)
-        return err;
-    *deliveries = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
-                          reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements == 4
-                      ? reply->element[0]->element[3]->integer
-                      : 0;
-    freeReplyObject(reply);
-    return 0;
-}
-
-static int take_over_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
-                           const struct mproc_engine_tasks *tasks, void *context)
-{
-    unsigned long long number;
-    unsigned times;
-    int64_t deliveries = 0;
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
-        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || find_held(redis, pool->id, number))
-        return 0;
-    int err = count_deliveries(redis, pool, entry->element[0]->str, &deliveries);
-    if (err)
-        return err;
-    if (deliveries > times)
-        return redis_complete_as_lost(redis, pool, number, times);
-    snprintf(pool->cancels_before, sizeof pool->cancels_before, "0"); /* it may be cancelled already */
-    return take_entry(redis, pool, entry, tasks, context);
-}
-
-static int take_over(struct redis *redis, struct pool *pool, unsigned most, const struct mproc_engine_tasks *tasks,
-                     void *context)
-{
-    struct command command;
-    redisReply *reply;
-    command_begin(&command, "XAUTOCLAIM");
-    command_add(&command, pool->keys[KEY_TASKS]);
-    command_add(&command, "agents");
-    command_add(&command, redis->name);
-    command_add_number(&command, redis->options.lease / 1000000);
-    command_add(&command, "0-0");
-    command_add(&command, "COUNT");
-    command_add_number(&command, most);
-    int err = redis_call(redis, &command, &reply);
-    if (err)
-        return err;
-    const redisReply *entries = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2 ? reply->element[1] : NULL;
-    for (size_t i = 0; entries && entries->type == REDIS_REPLY_ARRAY && i < entries->elements && !err; i++)
-        err = take_over_entry(redis, pool, entries->element[i], tasks, context);
-    freeReplyObject(reply);
-    return err;
-}
-
-/* By place, as pools come and go in callbacks. */
-static int take_over_all(struct redis *redis, unsigned most, const struct mproc_engine_tasks *tasks, void *context)
-{
-    int64_t now = link_now();
-    int err = 0;
-    if (most == 0 || now < redis->next_claims || !redis_may_be_lost(redis))
-        return 0;
-    redis->next_claims = now + redis->options.lease / 4;
-    for (unsigned i = 0; i < redis->pools_count && !err; i++)
-        if (redis->pools[i].served)
-            err = take_over(redis, &redis->pools[i], most, tasks, context);
     return err;
 }
 
@@ -446,7 +194,7 @@ static void ask_for_tasks(struct redis *redis, struct command *command, unsigned
     command_begin(command, "XREADGROUP");
     command_add(command, "GROUP");
     command_add(command, "agents");
-    command_add(command, redis->name);
+    command_add(command, redis->consumer);
     command_add(command, "COUNT");
     command_add_number(command, most / served > 0 ? most / served : 1);
     command_add(command, "BLOCK");
@@ -511,7 +259,7 @@ static int take_stream(struct redis *redis, const redisReply *stream, const stru
         return 0;
     const redisReply *entries = stream->element[1];
     if (is_tasks_of(redis, stream->element[0]->str, &pool))
-        return take_entries(redis, pool, entries, tasks, context);
+        return redis_take_entries(redis, pool, entries, tasks, context);
     if (entries->type == REDIS_REPLY_ARRAY && entries->elements > 0) {
         const redisReply *last = entries->element[entries->elements - 1];
         if (last->type == REDIS_REPLY_ARRAY && last->elements == 2 && last->element[0]->type == REDIS_REPLY_STRING)
@@ -548,6 +296,12 @@ static int take_feed(struct redis *redis, const struct mproc_engine_tasks *tasks
     return err;
 }
 
+static unsigned room_left(const struct redis *redis, unsigned most, unsigned held_before)
+{
+    unsigned taken = redis->held_count > held_before ? redis->held_count - held_before : 0;
+    return most > taken ? most - taken : 0;
+}
+
 int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context)
 {
     struct redis *redis = connection;
@@ -559,14 +313,14 @@ int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks
         return err;
     if (!redis->feed.reader || !redis->main.reader)
         return -EAGAIN;
-    err = discover(redis, tasks, context);
+    err = redis_discover(redis, tasks, context);
     if (!err)
         err = look_for_cancels(redis, tasks, context);
-    unsigned taken = redis->held_count > before ? redis->held_count - before : 0;
-    most = most > taken ? most - taken : 0;
+    if (!err && !redis->fed)
+        err = redis_take_own(redis, room_left(redis, most, before), tasks, context);
     if (!err)
-        err = take_over_all(redis, most, tasks, context);
+        err = redis_take_over_all(redis, room_left(redis, most, before), tasks, context);
     if (!err && !redis->fed && redis->feed.reader)
-        err = ask(redis, most);
+        err = ask(redis, room_left(redis, most, before));
     return err;
 }

@@ -53,12 +53,13 @@ static int make_keys(struct redis *redis, int64_t *mark)
     return redis_call_number(redis, &command, mark);
 }
 
-/* The highest number that ever was in the stream of tasks. */
-static const char last_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end "
-                                  "local s=redis.call('XINFO','STREAM',KEYS[1]) "
-                                  "for i=1,#s,2 do if s[i]=='last-generated-id' then "
-                                  "return tonumber(string.match(s[i+1],'%d+')) end end "
-                                  "return 0";
+/* Sets `last` to the highest number that ever was in the stream of tasks. */
+#define FIND_LAST                                                                                                      \
+    "local last=0 "                                                                                                    \
+    "local s=redis.call('XINFO','STREAM',KEYS[1]) "                                                                    \
+    "for i=1,#s,2 do if s[i]=='last-generated-id' then last=tonumber(string.match(s[i+1],'%d+')) end end "
+
+static const char last_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end " FIND_LAST "return last";
 
 /* A server that was started again may have lost the last of what it had written to its file: what it had taken, and
  * does not know any more, has been begun, or not. */
@@ -117,18 +118,6 @@ static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis
                                   "redis.call('SADD',KEYS[7],ARGV[2]) "
                                   "return 1";
 
-/* Has the machine that has a batch been heard of? By its own lease, which need not be the pool's. */
-static int find_agent(struct redis *redis, const char *name, int64_t *there)
-{
-    struct command command;
-    char agent[MPROC_MACHINE_NAME_SIZE + 8], key[KEY_SIZE];
-    snprintf(agent, sizeof agent, "agent:%.63s", name);
-    redis_key(redis, key, agent);
-    command_begin(&command, "EXISTS");
-    command_add(&command, key);
-    return redis_call_number(redis, &command, there);
-}
-
 static int end_if_lost(struct redis *redis, const redisReply *entry)
 {
     unsigned long long number;
@@ -138,7 +127,8 @@ static int end_if_lost(struct redis *redis, const redisReply *entry)
         entry->element[1]->type != REDIS_REPLY_STRING ||
         sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || entry->element[3]->integer < times)
         return 0;
-    int err = find_agent(redis, entry->element[1]->str, &there);
+    int err =
+        redis_find_agent(redis, entry->element[1]->str, &there); /* by its own lease, which need not be the pool's */
     return err || there ? err : redis_complete_as_lost(redis, &redis->self, number, times);
 }
 
@@ -213,6 +203,40 @@ static const char submit_script[] = "local r=redis.pcall('XADD',KEYS[1],'NOMKSTR
                                     "for i=0,tonumber(ARGV[2])-1 do redis.call('HDEL',KEYS[2],ARGV[3]..':'..i) end end "
                                     "return r";
 
+/* What became of a batch that was sent, and of which no answer has come. As the server takes no number that is not
+ * above all before it, one that is below the last, and is neither among the tasks nor among the results, which stay
+ * until their flights have landed, was never there and never will be. */
+static const char where_script[] = "if redis.call('EXISTS',KEYS[1])==0 then return 3 end "
+                                   "if #redis.call('XRANGE',KEYS[1],ARGV[1],ARGV[1])>0 then return 1 end " FIND_LAST
+                                   "if last<tonumber(ARGV[2]) then return 0 end "
+                                   "local from='-' "
+                                   "while true do "
+                                   "local e=redis.call('XRANGE',KEYS[2],from,'+','COUNT',8) "
+                                   "if #e==0 then return 2 end "
+                                   "for i=1,#e do if e[i][2][1]=='n' and e[i][2][2]==ARGV[2] then return 1 end end "
+                                   "from='('..e[#e][1] end";
+
+enum { NOT_THERE, IS_THERE, NEVER_THERE, NO_STREAM };
+
+static int find_batch(struct redis *redis, const char *id, uint64_t number, int64_t *where)
+{
+    struct command command;
+    command_begin_script(&command, where_script, 2);
+    command_add(&command, redis->self.keys[KEY_TASKS]);
+    command_add(&command, redis->self.keys[KEY_RESULTS]);
+    command_add(&command, id);
+    command_add_number(&command, (int64_t)number);
+    int err = redis_call_number(redis, &command, where);
+    if (err)
+        return err;
+    if (*where == IS_THERE && number > redis->accepted)
+        redis->accepted = number;
+    if (*where == NEVER_THERE || *where == NO_STREAM)
+        redis_reject(redis, number, *where == NEVER_THERE ? MPROC_ENGINE_NOT_TAKEN : MPROC_ENGINE_GONE);
+    redis->forgotten |= *where == NO_STREAM;
+    return 0;
+}
+
 static void write_parts_command(const struct redis *redis, struct command *command, const char *id, int parts,
                                 const char *name)
 {
@@ -249,6 +273,12 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         return err ? err : -EAGAIN;
     snprintf(id, sizeof id, "%llu-%u", (unsigned long long)batch->number, batch->times);
     snprintf(name, sizeof name, "t%llu", (unsigned long long)batch->number);
+    bool again = batch->number <= redis->submitted;
+    int64_t where = NOT_THERE;
+    if (again)
+        err = find_batch(redis, id, batch->number, &where);
+    if (err || where != NOT_THERE)
+        return err;
     if (batch->size > PART_BYTES)
         parts = redis_store_parts(redis, &redis->self, name, batch->data, batch->size);
     if (parts < 0)
@@ -257,16 +287,21 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         write_parts_command(redis, &command, id, parts, name);
     else
         write_data_command(redis, &command, id, batch);
-    return redis_push(redis, &command, batch->number);
+    err = redis_push(redis, &command, batch->number, again);
+    if (!err && !again)
+        redis->submitted = batch->number;
+    return err;
 }
 
-/* Takes an entry away that nobody has, and its parts. Returns 1 if it has. */
+/* Takes an entry away that nobody has, and its parts. Returns 1 if it has; as the answer may be lost, a result says so,
+ * too. */
 static const char cancel_script[] =
     "local e=redis.call('XRANGE',KEYS[1],ARGV[1],ARGV[1]..'-1000') "
     "for i=1,#e do "
     "if #redis.call('XPENDING',KEYS[1],'agents',e[i][1],e[i][1],1)==0 and redis.call('XDEL',KEYS[1],e[i][1])==1 then "
     "local f=e[i][2] "
     "if f[1]=='p' then for j=0,tonumber(f[2])-1 do redis.call('HDEL',KEYS[3],'t'..ARGV[1]..':'..j) end end "
+    "redis.pcall('XADD',KEYS[4],'*','n',ARGV[1],'c','') "
     "return 1 end end "
     "redis.call('XADD',KEYS[2],'MAXLEN','~','10000','*','n',ARGV[1]) "
     "redis.call('PEXPIRE',KEYS[2],ARGV[2]) "
@@ -277,10 +312,11 @@ int redis_cancel(void *connection, uint64_t number)
     struct redis *redis = connection;
     struct command command;
     int64_t taken;
-    command_begin_script(&command, cancel_script, 3);
+    command_begin_script(&command, cancel_script, 4);
     command_add(&command, redis->self.keys[KEY_TASKS]);
     command_add(&command, redis->self.keys[KEY_CANCELS]);
     command_add(&command, redis->self.keys[KEY_PARTS]);
+    command_add(&command, redis->self.keys[KEY_RESULTS]);
     command_add_number(&command, (int64_t)number);
     command_add_number(&command, redis_pool_milliseconds(redis));
     int err = redis_call_number(redis, &command, &taken);
@@ -313,6 +349,8 @@ static int deliver(struct redis *redis, const redisReply *entry, const struct mp
     const redisReply *number = redis_field(entry->element[1], "n"), *data = redis_field(entry->element[1], "d");
     const redisReply *parts = redis_field(entry->element[1], "p"), *name = redis_field(entry->element[1], "k");
     uint64_t batch = number ? strtoull(number->str, NULL, 10) : 0;
+    if (number && redis_field(entry->element[1], "c"))
+        results->rejected(context, batch, MPROC_ENGINE_NOT_TAKEN);
     if (!number || (!data && (!parts || !name || name->len >= RESULT_NAME_SIZE))) {
         snprintf(redis->results_seen, sizeof redis->results_seen, "%s", entry->element[0]->str);
         return 0;
@@ -351,7 +389,7 @@ static int forget_results(struct redis *redis)
     command_add(&command, redis->self.keys[KEY_RESULTS]);
     command_add(&command, "MINID");
     command_add(&command, next);
-    return redis_push(redis, &command, 0);
+    return redis_push(redis, &command, 0, false);
 }
 
 static int take_results(struct redis *redis, const redisReply *reply, const struct mproc_engine_results *results,
@@ -372,12 +410,10 @@ static int take_results(struct redis *redis, const redisReply *reply, const stru
 static void tell_rejections(struct redis *redis, const struct mproc_engine_results *results, void *context)
 {
     for (unsigned i = 0; i < redis->rejections_count; i++)
-        results->rejected(context, redis->rejections[i].number, redis->rejections[i].surely);
+        results->rejected(context, redis->rejections[i].number, redis->rejections[i].why);
     redis->rejections_count = 0;
-    for (; redis->missing_after < redis->missing_last; redis->missing_after++) {
-        results->rejected(context, redis->missing_after + 1, false);
-        results->rejected(context, redis->missing_after + 1, true);
-    }
+    while (redis->missing_after < redis->missing_last)
+        results->rejected(context, ++redis->missing_after, MPROC_ENGINE_GONE);
     if (redis->forgotten) {
         redis->forgotten = false;
         results->forgotten(context);

@@ -63,15 +63,21 @@ struct mproc_engine_machine {
     int64_t busy; /**< nanoseconds that its workers have worked */
 };
 
+/** Why a batch that was submitted is not on its way. */
+enum mproc_engine_rejection {
+    MPROC_ENGINE_NOT_TAKEN, /**< nobody has it or had it: it may be submitted under a new number */
+    MPROC_ENGINE_DOUBTFUL,  /**< maybe it is on its way: it has to be submitted under the same number, in order */
+    MPROC_ENGINE_GONE,      /**< it is not any more, and may have been begun */
+};
+
 /** What comes to a pool. */
 struct mproc_engine_results {
     /** A batch was completed by a machine. */
     void (*completed)(void *context, uint64_t number, const void *data, size_t size);
     /** A batch was on a machine that is lost, and may not be begun once more. */
     void (*lost)(void *context, uint64_t number);
-    /** A batch was not taken by the server after all. `surely`: it is nowhere, and may be submitted under a new number;
-     * otherwise it has to be submitted under the old one, in order. */
-    void (*rejected)(void *context, uint64_t number, bool surely);
+    /** A batch is not where it was submitted to, or may not be. */
+    void (*rejected)(void *context, uint64_t number, enum mproc_engine_rejection why);
     /** The server has forgotten everything: nothing that was submitted is there any more. */
     void (*forgotten)(void *context);
 };

@@ -164,20 +164,21 @@ static void send_anew(struct cluster *cluster, struct flight *flight)
     flight->sent = flight->cancelled = flight->doubtful = false;
 }
 
-static void rejected(void *context, uint64_t number, bool surely)
+static void rejected(void *context, uint64_t number, enum mproc_engine_rejection why)
 {
     struct flight *flight = cluster_find_flight(context, number);
     if (!flight)
         return;
-    flight->sent = false;
-    if (!surely) {
-        flight->doubtful = true;
-    } else if (flight->doubtful && !cluster_is_repeatable(flight->job)) { /* what was sent first may be there */
+    if (why == MPROC_ENGINE_GONE && !cluster_is_repeatable(flight->job)) {
         cluster_end_flight(context, flight, MPROC_LOST);
-    } else {
-        send_anew(context, flight);
-        flight->not_before = os_now() + FLIGHT_RETRY_AFTER;
+        return;
     }
+    flight->sent = false;
+    flight->not_before = os_now() + FLIGHT_RETRY_AFTER;
+    if (why == MPROC_ENGINE_DOUBTFUL)
+        flight->doubtful = true;
+    else
+        send_anew(context, flight);
 }
 
 /* All of them get new numbers: commands of a connection that was lost may come late, into the new stream, and the

@@ -185,6 +185,19 @@ void server_command(const struct server *server, const char *command)
     assert_int_equal(run_script(line, server->folder), 0);
 }
 
+void server_wait_says(const struct server *server, const char *command, const char *pattern)
+{
+    char line[3 * TEXT_SIZE];
+    double deadline = harness_now() + HARNESS_PATIENCE / 1000.0;
+    snprintf(line, sizeof line, "TASKS=$(redis-cli -p %d keys '*:tasks'); redis-cli -p %d %s | grep -q '%s'",
+             server->port, server->port, command, pattern);
+    while (run_script(line, server->folder) != 0) {
+        if (harness_now() > deadline)
+            fail_msg("the server does not say '%s' to '%s'", pattern, command);
+        harness_sleep_ms(5);
+    }
+}
+
 bool server_has_no(const struct server *server, const char *pattern)
 {
     char line[TEXT_SIZE];

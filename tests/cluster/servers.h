@@ -36,6 +36,10 @@ const char *server_file(const struct server *server, const char *name);
 /* Runs a command of redis-cli, such as "config set maxmemory 1mb". */
 void server_command(const struct server *server, const char *command);
 
+/* Waits until the answer to a command of redis-cli has a line that fits the pattern of grep. In the command $TASKS is
+ * the key of the tasks of the one pool. */
+void server_wait_says(const struct server *server, const char *command, const char *pattern);
+
 /* True if there is no key that fits the pattern. */
 bool server_has_no(const struct server *server, const char *pattern);
 

@@ -203,9 +203,9 @@ static void lost(void *context, uint64_t number)
     closed(context, number);
 }
 
-static void rejected(void *context, uint64_t number, bool surely)
+static void rejected(void *context, uint64_t number, enum mproc_engine_rejection why)
 {
-    drop(context, number, surely);
+    drop(context, number, why);
 }
 
 static void forgotten(void *context)
