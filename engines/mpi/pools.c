@@ -77,13 +77,15 @@ static int send_waiting(void)
     return 0;
 }
 
-static struct entry *make_entry(uint64_t number, const void *data, size_t size)
+static struct entry *make_entry(uint64_t number, const void *head, size_t head_size, const void *data, size_t size)
 {
-    struct entry *entry = malloc(sizeof *entry + size);
+    struct entry *entry = malloc(sizeof *entry + head_size + size);
     if (!entry)
         return NULL;
-    *entry = (struct entry) { .number = number, .size = size };
-    memcpy(entry->data, data, size);
+    *entry = (struct entry) { .number = number, .size = head_size + size };
+    memcpy(entry->data, head, head_size);
+    if (size > 0)
+        memcpy(entry->data + head_size, data, size);
     return entry;
 }
 
@@ -103,7 +105,7 @@ static void take_result(const struct message *message)
     struct entry *batch = *link, *result;
     rank->batches--;
     rank->batch_took = world_now() - batch->sent_at;
-    result = make_entry(batch->number, message->data + sizeof message->head, message->size);
+    result = make_entry(batch->number, message->data + sizeof message->head, message->size, NULL, 0);
     if (!result) {
         world_fail("no memory is left for a result");
         return;
@@ -197,7 +199,7 @@ int pools_begin(struct mpi_pool *pool, const void *description, size_t size)
 
 int pools_submit(struct mpi_pool *pool, const struct mproc_engine_batch *batch)
 {
-    struct entry *entry = make_entry(batch->number, batch->data, batch->size);
+    struct entry *entry = make_entry(batch->number, batch->head, batch->head_size, batch->data, batch->size);
     struct entry **end = &pool->batches;
     if (!entry)
         return -EAGAIN;

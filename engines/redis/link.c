@@ -317,6 +317,25 @@ int link_write(struct link *link, const char *data, size_t size, int64_t deadlin
     return 0;
 }
 
+int link_write_pieces(struct link *link, struct iovec *pieces, int count, int64_t deadline)
+{
+    while (count > 0) {
+        struct msghdr message = { .msg_iov = pieces, .msg_iovlen = (size_t)count };
+        ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+        int err = sent >= 0 ? 0 : errno == EAGAIN ? wait_for(link, POLLOUT, deadline) : errno == EINTR ? 0 : -errno;
+        if (err)
+            return err;
+        size_t left = sent > 0 ? (size_t)sent : 0;
+        for (; count > 0 && left >= pieces->iov_len; pieces++, count--)
+            left -= pieces->iov_len;
+        if (count > 0) {
+            pieces->iov_base = (char *)pieces->iov_base + left;
+            pieces->iov_len -= left;
+        }
+    }
+    return 0;
+}
+
 ssize_t link_read(struct link *link, char *data, size_t size, int64_t deadline)
 {
     for (;;) {

@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct link {
     int fd; /* -1: none */
@@ -27,6 +28,9 @@ void link_close(struct link *link);
 
 /* Writes all, or returns a negative error. */
 int link_write(struct link *link, const char *data, size_t size, int64_t deadline);
+
+/* The same of several pieces, whose vector is changed. Without TLS only. */
+int link_write_pieces(struct link *link, struct iovec *pieces, int count, int64_t deadline);
 
 /* Reads what there is. Returns how much; -EAGAIN when there is nothing until the deadline (0: now); another negative
  * error when the stream has ended. */

@@ -16,6 +16,9 @@ enum { WORDS_MOST = 80 };
 /* A command, word by word. */
 struct command {
     int count;
+    int split; /* the word that is in two places; -1: none */
+    size_t split_at;
+    const char *rest; /* of it */
     const char *words[WORDS_MOST];
     size_t lengths[WORDS_MOST];
     char numbers[WORDS_MOST][24];
@@ -24,6 +27,9 @@ struct command {
 void command_begin(struct command *command, const char *name);
 void command_add(struct command *command, const char *text);
 void command_add_data(struct command *command, const void *data, size_t size);
+
+/* A word that is in two places, of which a command has one at most. */
+void command_add_split(struct command *command, const void *head, size_t head_size, const void *data, size_t size);
 void command_add_number(struct command *command, int64_t number);
 
 int resp_open(struct resp *resp, const struct address *address, const struct mproc_engine_options *options,

@@ -257,7 +257,22 @@ static void write_data_command(const struct redis *redis, struct command *comman
     command_add(command, "NOMKSTREAM");
     command_add(command, id);
     command_add(command, "d");
-    command_add_data(command, batch->data, batch->size);
+    command_add_split(command, batch->head, batch->head_size, batch->data, batch->size);
+}
+
+static int store_in_parts(struct redis *redis, const char *name, const struct mproc_engine_batch *batch)
+{
+    size_t size = batch->head_size + batch->size;
+    char *whole = batch->size > 0 ? malloc(size) : NULL;
+    if (whole) {
+        memcpy(whole, batch->head, batch->head_size);
+        memcpy(whole + batch->head_size, batch->data, batch->size);
+    }
+    int parts = batch->size > 0 && !whole
+                    ? -EAGAIN
+                    : redis_store_parts(redis, &redis->self, name, whole ? whole : batch->head, size);
+    free(whole);
+    return parts;
 }
 
 int redis_submit(void *connection, const struct mproc_engine_batch *batch)
@@ -279,8 +294,8 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         err = find_batch(redis, id, batch->number, &where);
     if (err || where != NOT_THERE)
         return err;
-    if (batch->size > PART_BYTES)
-        parts = redis_store_parts(redis, &redis->self, name, batch->data, batch->size);
+    if (batch->head_size + batch->size > PART_BYTES)
+        parts = store_in_parts(redis, name, batch);
     if (parts < 0)
         return parts;
     if (parts)

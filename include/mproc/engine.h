@@ -47,9 +47,11 @@ struct mproc_engine_options {
 
 /** Items of a call. */
 struct mproc_engine_batch {
-    uint64_t number; /**< of the pool's, above all before it, but for one that is submitted again */
-    unsigned times;  /**< how often it may be begun, if machines are lost: 1 or more */
-    const void *data;
+    uint64_t number;  /**< of the pool's, above all before it, but for one that is submitted again */
+    unsigned times;   /**< how often it may be begun, if machines are lost: 1 or more */
+    const void *head; /**< the batch is these bytes ... */
+    size_t head_size;
+    const void *data; /**< ... and these */
     size_t size;
 };
 

@@ -17,8 +17,7 @@ struct agent_batch {
     struct session *session;
     uint64_t number;
     int64_t arrived;
-    char *data; /* the message; what `message` points to */
-    struct batch_message message;
+    struct batch_message message; /* but for its inputs */
     const struct mproc_task *task;
     mproc_future *future;
     int failure;      /* why its items cannot be run */

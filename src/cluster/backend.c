@@ -296,6 +296,14 @@ static void look(struct pool *pool)
     call(pool->cluster);
 }
 
+/* Sequentially consistent, as the dispatcher says what it reads before it looks whether the caller has left. */
+static void leave_inputs(struct pool *pool, struct job *job)
+{
+    atomic_store(&job->left, 1);
+    while (atomic_load(&pool->cluster->reading) == job)
+        os_sleep(100000);
+}
+
 static void count_workers(const struct pool *pool, int *workers, int *idle)
 {
     struct cluster *cluster = pool->cluster;
@@ -322,6 +330,8 @@ static void explain(const struct pool *pool, char *text, size_t size)
 const struct backend backend_cluster = {
     .separate_memory = true,
     .shares_heap = false,
+    .reads_here = true,
+    .leave_inputs = leave_inputs,
     .start = start,
     .stop = stop,
     .break_off = break_off,

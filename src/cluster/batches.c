@@ -15,8 +15,6 @@
 void agent_free_batch(struct agent_batch *batch)
 {
     mproc_future_free(batch->future);
-    free(batch->message.bytes);
-    free(batch->data);
     writer_free(&batch->result);
     free(batch);
 }
@@ -68,23 +66,19 @@ static int submit(struct agent_batch *batch)
         .on_done_context = batch,
         .no_wait = true, /* it has far fewer calls than a pool takes */
     };
-    return mproc_map_async_with(&batch->future, batch->session->local, &arguments);
+    bool watched = message->detailed || message->timeout || message->retries;
+    return (watched ? mproc_map_async_with : future_map_unwatched)(&batch->future, batch->session->local, &arguments);
 }
 
 bool agent_begin_batch(struct session *session, uint64_t number, const void *data, size_t size)
 {
     struct agent_batch *batch = calloc(1, sizeof *batch);
-    char *copy = malloc(size ? size : 1);
-    if (!batch || !copy) {
-        free(batch);
-        free(copy);
+    if (!batch)
         return false;
-    }
     batch->session = session;
     batch->number = number;
     batch->arrived = os_now();
-    batch->data = memcpy(copy, data, size);
-    if (!batch_read(&batch->message, copy, size)) {
+    if (!batch_read(&batch->message, data, size)) {
         batch->pool_failure = MPROC_E_WIRE;
     } else {
         batch->failure = check(batch);
@@ -92,6 +86,9 @@ bool agent_begin_batch(struct session *session, uint64_t number, const void *dat
             batch->pool_failure = session->failure ? session->failure : submit(batch);
     }
     batch->is_done = batch->failure || batch->pool_failure;
+    free(batch->message.bytes);
+    batch->message.bytes = NULL;
+    batch->message.input = NULL; /* the local pool has a copy */
     batch->next = session->batches;
     session->batches = batch;
     session->agent->batches++;
@@ -139,7 +136,9 @@ static void write_items(struct agent_batch *batch, const struct job *job, const 
 {
     struct item_message item = { .output = NULL };
     struct mproc_engine_machine *self = &batch->session->agent->self;
-    for (uint32_t i = 0; i < head->n; i++) {
+    if (head->all_are_ok)
+        write_raw(&batch->result, job->output, head->n * job->output_size);
+    for (uint32_t i = 0; i < head->n && !head->all_are_ok; i++) {
         read_item(batch, job, i, &item);
         self->unsuccessful += item.outcome.kind != MPROC_OK;
         result_write_item(&batch->result, head, &item, batch->message.detailed);
@@ -150,7 +149,7 @@ static void write_items(struct agent_batch *batch, const struct job *job, const 
 
 static int64_t time_of_all(const struct job *job)
 {
-    int64_t sum = 0;
+    int64_t sum = atomic_load_explicit(&job->ran, memory_order_relaxed);
     for (uint32_t i = 0; job->records && i < job->n; i++)
         sum += job->records[i].started ? job->records[i].ran : 0;
     return sum;
@@ -165,6 +164,13 @@ static int failure_of_pool(const struct agent_batch *batch)
     return result < 0 && result != -ETIMEDOUT && result != MPROC_E_TERMINATED ? result : 0;
 }
 
+/* Nothing is to be said of single items. */
+static bool all_are_ok(const struct agent_batch *batch, const struct job *job)
+{
+    return !batch->message.detailed && !job->output_is_bytes &&
+           !atomic_load_explicit(&job->any_unsuccessful, memory_order_relaxed);
+}
+
 /* `future`: NULL if the batch could not be begun. */
 static void write_result(struct agent_batch *batch, const struct future *future)
 {
@@ -176,14 +182,18 @@ static void write_result(struct agent_batch *batch, const struct future *future)
         .took = os_now() - batch->arrived,
         .output_is_bytes = batch->message.output_is_bytes,
         .output_size = batch->message.output_size,
+        .all_are_ok = future && all_are_ok(batch, future->work.job),
     };
     batch->session->agent->batch_took = head.took;
     snprintf(head.machine, sizeof head.machine, "%s", batch->session->agent->self.name);
     if (head.failure) {
         head.n = 0;
+        head.all_are_ok = false;
         snprintf(head.reason, sizeof head.reason, "%s",
                  batch->session->failure ? batch->session->reason : mproc_strerror(head.failure));
     }
+    if (head.all_are_ok)
+        writer_expect(&batch->result, sizeof head + head.n * head.output_size);
     result_write_head(&batch->result, &head);
     if (future)
         write_items(batch, future->work.job, &head);

@@ -40,7 +40,7 @@ struct flight {
 struct pace {
     const struct job *job;
     int64_t submitted; /* as the job's, so that another one in its memory is not taken for it */
-    uint32_t want;
+    uint32_t want, least;
     uint32_t flights;
     size_t input_bytes, output_bytes; /* of an item that is bytes, in the last batch */
 };
@@ -59,9 +59,10 @@ struct cluster {
     unsigned flights_count;
     size_t flight_bytes;
     uint64_t last_number;
-    struct pace paces[POOL_JOBS]; /* by the job's index */
-    struct worker_slot *claimer;  /* its claim is not looked at: nobody takes over from a thread that died */
-    unsigned workers;             /* of machines of this build */
+    struct pace paces[POOL_JOBS];  /* by the job's index */
+    struct worker_slot *claimer;   /* its claim is not looked at: nobody takes over from a thread that died */
+    unsigned workers;              /* of machines of this build */
+    _Atomic(struct job *) reading; /* whose inputs are being read; see leave_inputs of backend.c */
     int64_t next_tend, next_machines, without_machines; /* since when; 0: there are some */
 
     _Atomic uint32_t stopping; /* set by whoever stops the pool */

@@ -43,7 +43,7 @@ static struct pace *pace_of(struct cluster *cluster, const struct job *job)
     if (pace->job != job || pace->submitted != job->submitted) {
         pace->job = job;
         pace->submitted = job->submitted;
-        pace->want = 1;
+        pace->want = pace->least = 1;
         pace->input_bytes = pace->output_bytes = 0;
     }
     return pace;
@@ -126,6 +126,7 @@ static void write_bytes(struct writer *writer, const struct job *job, uint32_t f
         write_raw(writer, bytes[i].data, bytes[i].size);
 }
 
+/* What is in front of the inputs; or, where these are bytes, all of it. */
 static void write_batch(struct writer *writer, const struct job *job, const struct flight *flight)
 {
     struct batch_message batch = {
@@ -146,25 +147,53 @@ static void write_batch(struct writer *writer, const struct job *job, const stru
     snprintf(batch.task, sizeof batch.task, "%s", job->name);
     batch.has_addresses =
         !batch.input_is_bytes && job->input_size % sizeof(void *) == 0 && program_has_addresses(input, size);
-    writer_expect(writer, size + sizeof batch);
     batch_write_head(writer, &batch);
     if (batch.input_is_bytes)
         write_bytes(writer, job, flight->first, flight->count);
-    else
-        write_raw(writer, input, size);
+}
+
+/* Returns false if the caller has left, and has taken its inputs along. */
+static bool begin_reading(struct cluster *cluster, struct job *job)
+{
+    atomic_store(&cluster->reading, job);
+    if (!job->reads_callers || !atomic_load(&job->left))
+        return true;
+    atomic_store(&cluster->reading, NULL);
+    return false;
+}
+
+static void end_reading(struct cluster *cluster)
+{
+    atomic_store(&cluster->reading, NULL);
+}
+
+static int submit(struct cluster *cluster, const struct flight *flight)
+{
+    const struct job *job = flight->job;
+    struct writer writer = { .data = NULL };
+    write_batch(&writer, job, flight);
+    struct mproc_engine_batch batch = {
+        .number = flight->number,
+        .times = cluster_is_repeatable(job) ? job->attempts_most : 1,
+        .head = writer.data,
+        .head_size = writer.size,
+        .data = job->input_is_bytes ? NULL : job->input + flight->first * job->input_size,
+        .size = job->input_is_bytes ? 0 : flight->count * job->input_size,
+    };
+    int err = writer.failed ? -EAGAIN : cluster->engine->submit(cluster->connection, &batch);
+    writer_free(&writer);
+    return err;
 }
 
 /* Returns false when it is not the time to send anything more. */
 static bool send_flight(struct cluster *cluster, struct flight *flight)
 {
-    struct writer writer = { .data = NULL };
-    write_batch(&writer, flight->job, flight);
-    struct mproc_engine_batch batch = { .number = flight->number,
-                                        .times = cluster_is_repeatable(flight->job) ? flight->job->attempts_most : 1,
-                                        .data = writer.data,
-                                        .size = writer.size };
-    int err = writer.failed ? -EAGAIN : cluster->engine->submit(cluster->connection, &batch);
-    writer_free(&writer);
+    if (!begin_reading(cluster, flight->job)) {
+        cluster_end_flight(cluster, flight, MPROC_CANCELLED);
+        return true;
+    }
+    int err = submit(cluster, flight);
+    end_reading(cluster);
     flight->sent = err == 0;
     flight->not_before = err ? os_now() + FLIGHT_RETRY_AFTER : 0;
     if (err && err != -EAGAIN)
@@ -220,12 +249,26 @@ static uint32_t batch_items(const struct job *job, const struct pace *pace)
     return pace->want < fits ? pace->want : (uint32_t)fits;
 }
 
+/* The tail is split finely, so that no machine is left with a long batch when the others have run out. */
+static uint32_t next_items(const struct cluster *cluster, const struct job *job, const struct pace *pace)
+{
+    uint32_t most = batch_items(job, pace);
+    if (job->chunk || most == 1)
+        return most;
+    uint64_t fair = job_count_waiting(job) / (2 * cluster->workers) + 1;
+    fair = fair > pace->least ? fair : pace->least;
+    return fair < most ? (uint32_t)fair : most;
+}
+
 static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32_t count)
 {
     struct flight *flight = take_flight(cluster);
     size_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++)
-        bytes += bytes_of(job, first + i, job->input_is_bytes);
+    if (begin_reading(cluster, job)) {
+        for (uint32_t i = 0; i < count; i++)
+            bytes += bytes_of(job, first + i, job->input_is_bytes);
+        end_reading(cluster);
+    }
     *flight = (struct flight) {
         .number = ++cluster->last_number, .job = job, .first = first, .count = count, .bytes = bytes
     };
@@ -243,7 +286,7 @@ static bool send_of(struct cluster *cluster, struct job *job)
     struct pace *pace = pace_of(cluster, job);
     struct claim claim;
     while (has_room(cluster) && !job_is_cancelled(job)) {
-        if (!job_claim(job, cluster->claimer, 0, cluster->workers, batch_items(job, pace), &claim)) {
+        if (!job_claim(job, cluster->claimer, 0, 0, next_items(cluster, job, pace), &claim)) {
             board_close(shared, job);
             board_announce_if_done(shared, job);
             return true;

@@ -171,6 +171,7 @@ void result_write_head(struct writer *writer, const struct result_head *head)
     write_number(writer, (uint64_t)head->took, 8);
     write_text(writer, head->machine);
     write_flag(writer, head->output_is_bytes);
+    write_flag(writer, head->all_are_ok);
     write_number(writer, head->output_size, 8);
 }
 
@@ -241,8 +242,9 @@ bool result_read_head(struct reader *reader, struct result_head *head)
     head->took = (int64_t)read_number(reader, 8);
     read_text(reader, head->machine, sizeof head->machine);
     head->output_is_bytes = read_flag(reader);
+    head->all_are_ok = read_flag(reader);
     head->output_size = read_number(reader, 8);
-    return !reader->failed && head->ran >= 0 && head->took >= 0;
+    return !reader->failed && head->ran >= 0 && head->took >= 0 && !(head->all_are_ok && head->output_is_bytes);
 }
 
 bool result_read_item(struct reader *reader, const struct result_head *head, struct item_message *item)
@@ -260,4 +262,17 @@ bool result_read_item(struct reader *reader, const struct result_head *head, str
         item->output = read_raw(reader, item->output_size);
     }
     return !reader->failed;
+}
+
+bool result_is_whole(const struct reader *reader, const struct result_head *head)
+{
+    struct reader rest = *reader;
+    struct item_message item;
+    size_t all;
+    if (head->all_are_ok)
+        return !__builtin_mul_overflow(head->n, head->output_size, &all) && rest.left == all;
+    for (uint32_t i = 0; i < head->n; i++)
+        if (!result_read_item(&rest, head, &item))
+            return false;
+    return reader_is_done(&rest);
 }

@@ -84,6 +84,7 @@ struct result_head {
     int64_t took; /* from the batch's arrival to its end */
     char machine[64];
     bool output_is_bytes;
+    bool all_are_ok; /* and not bytes, and there is nothing more to say of them: their outputs follow, and no more */
     uint64_t output_size;
 };
 
@@ -91,8 +92,11 @@ void result_write_head(struct writer *writer, const struct result_head *head);
 void result_write_item(struct writer *writer, const struct result_head *head, const struct item_message *item,
                        bool detailed);
 
-/* False if it is not one. Items follow, to be read one by one. */
+/* False if it is not one. Items follow, to be read one by one, unless all_are_ok. */
 bool result_read_head(struct reader *reader, struct result_head *head);
+/* True if what follows the head is all items, and nothing else: it is looked at before anything is believed. */
+bool result_is_whole(const struct reader *reader, const struct result_head *head);
+
 bool result_read_item(struct reader *reader, const struct result_head *head, struct item_message *item);
 
 #endif

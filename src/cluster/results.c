@@ -13,7 +13,10 @@
 #define BATCH_SHORT INT64_C(2500000)
 #define BATCH_LONG INT64_C(10000000)
 
-enum { BATCH_GROWTH = 4, WANT_MOST = 4096 };
+/* When little is left it is split finely, but not so finely that the way takes longer than the work. */
+#define BATCH_LEAST INT64_C(300000)
+
+enum { BATCH_GROWTH = 16, WANT_MOST = 4096 };
 
 static bool fits(const struct result_head *head, const struct flight *flight)
 {
@@ -22,14 +25,11 @@ static bool fits(const struct result_head *head, const struct flight *flight)
            (job->output_is_bytes || head->output_size == job->output_size);
 }
 
-/* All of it is looked at before anything is believed. */
-static bool is_whole(struct reader reader, const struct result_head *head)
+/* As many as take so long, if `count` took `ran`. */
+static uint32_t items_for(int64_t time, uint32_t count, int64_t ran, uint32_t most)
 {
-    struct item_message item;
-    for (uint32_t i = 0; i < head->n; i++)
-        if (!result_read_item(&reader, head, &item))
-            return false;
-    return reader_is_done(&reader);
+    int64_t items = time * count / (ran > 0 ? ran : 1);
+    return items > most ? most : items > 1 ? (uint32_t)items : 1;
 }
 
 static void adapt(struct cluster *cluster, const struct flight *flight, int64_t ran, size_t bytes)
@@ -38,12 +38,11 @@ static void adapt(struct cluster *cluster, const struct flight *flight, int64_t 
     if (flight->count == 0)
         return;
     pace->output_bytes = bytes / flight->count;
-    if (ran > BATCH_LONG) {
-        int64_t wanted = (BATCH_SHORT + BATCH_LONG) / 2 * flight->count / ran;
-        pace->want = wanted > 1 ? (uint32_t)wanted : 1;
-    } else if (ran < BATCH_SHORT && flight->count >= pace->want) {
-        pace->want = pace->want < WANT_MOST / BATCH_GROWTH ? pace->want * BATCH_GROWTH : WANT_MOST;
-    }
+    pace->least = items_for(BATCH_LEAST, flight->count, ran, WANT_MOST);
+    if ((ran >= BATCH_SHORT || flight->count < pace->want) && ran <= BATCH_LONG)
+        return;
+    uint32_t most = pace->want < WANT_MOST / BATCH_GROWTH ? pace->want * BATCH_GROWTH : WANT_MOST;
+    pace->want = items_for((BATCH_SHORT + BATCH_LONG) / 2, flight->count, ran, most);
 }
 
 struct arrival {
@@ -100,6 +99,14 @@ static uint32_t end_item(struct job *job, uint32_t index, struct item_message *i
     return (item->outcome.attempts > 1 ? (uint32_t)item->outcome.attempts - 1 : 0) + (kind != MPROC_OK);
 }
 
+/* A flight's items are nobody else's to end. */
+static void end_all(struct job *job, const struct flight *flight, const void *outputs)
+{
+    memcpy(job->output + flight->first * job->output_size, outputs, flight->count * job->output_size);
+    for (uint32_t item = flight->first; item < flight->first + flight->count; item++)
+        job_end_item(job, item, MPROC_OK);
+}
+
 static void count(struct worker_slot *slot, const struct job *job, const struct result_head *head,
                   uint32_t unsuccessful, int64_t now)
 {
@@ -120,7 +127,9 @@ static void land_with(struct cluster *cluster, struct flight *flight, struct rea
     struct job *job = flight->job;
     uint32_t unsuccessful = 0;
     size_t bytes = reader->left;
-    for (uint32_t i = 0; i < head->n; i++) {
+    if (head->all_are_ok)
+        end_all(job, flight, reader->data);
+    for (uint32_t i = 0; i < head->n && !head->all_are_ok; i++) {
         struct item_message item;
         if (result_read_item(reader, head, &item))
             unsuccessful += end_item(job, flight->first + i, &item, &arrival);
@@ -143,7 +152,7 @@ static void completed(void *context, uint64_t number, const void *data, size_t s
         cluster_fail(cluster, head.failure, "machine '%s': %s", head.machine, head.reason);
         return;
     }
-    if (is_one && fits(&head, flight) && is_whole(reader, &head)) {
+    if (is_one && fits(&head, flight) && result_is_whole(&reader, &head)) {
         land_with(cluster, flight, &reader, &head);
         return;
     }

@@ -11,6 +11,7 @@
 #include <mproc/pool.h>
 #include <stdbool.h>
 
+struct job;
 struct pool;
 
 struct backend {
@@ -18,6 +19,8 @@ struct backend {
     bool separate_memory;
     /* Workers see the shared heap, so that what lies there need not be copied. */
     bool shares_heap;
+    /* Inputs are read by a thread of the caller's process: those of a call that waits are read where they are. */
+    bool reads_here;
     /* Starts the workers: fills pool->shared. Returns 0 or an error code, with nothing left behind. */
     int (*start)(struct pool *pool, const struct mproc_pool_open_arguments *arguments);
     /* Ends the workers, with no call in progress; pool->shared stays. Returns 0 or an error code to pass on. */
@@ -33,6 +36,8 @@ struct backend {
     void (*look)(struct pool *pool);
     /* There is a job that was not there before. May be NULL: workers look at the board. */
     void (*published)(struct pool *pool);
+    /* If reads_here: returns once the job's inputs are not read, and will not be any more. */
+    void (*leave_inputs)(struct pool *pool, struct job *job);
     /* How many workers there are, and how many of them are idle. May be NULL: the slots say it. */
     void (*count_workers)(const struct pool *pool, int *workers, int *idle);
     /* Says in a sentence why the pool broke. May be NULL: the code says it. */

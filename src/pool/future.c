@@ -381,10 +381,9 @@ static void unpublish(struct future *future)
         handles_close(&handles, future->handle, &object, NULL);
 }
 
-int future_begin(struct future **made, mproc_pool *handle, const struct mproc_map_arguments *arguments,
-                 const char *what, enum future_audience audience)
+static int begin_work(struct future **made, mproc_pool *handle, const struct mproc_map_arguments *arguments,
+                      const char *what, enum future_audience audience, struct work work)
 {
-    struct work work = { .asynchronous = true };
     int err = work_check(&work, what, arguments);
     if (!err)
         err = work_refuse_iterating(&work);
@@ -412,6 +411,12 @@ int future_begin(struct future **made, mproc_pool *handle, const struct mproc_ma
     return err;
 }
 
+int future_begin(struct future **made, mproc_pool *handle, const struct mproc_map_arguments *arguments,
+                 const char *what, enum future_audience audience)
+{
+    return begin_work(made, handle, arguments, what, audience, (struct work) { .asynchronous = true });
+}
+
 void future_detach(struct future *future)
 {
     pthread_mutex_lock(&future->lock);
@@ -427,12 +432,11 @@ void future_detach(struct future *future)
     pthread_mutex_unlock(&future->lock);
 }
 
-int mproc_map_async_with(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments)
+static int map(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments, struct work work)
 {
     struct future *future = NULL;
-    int err =
-        future_begin(&future, pool, arguments, arguments && arguments->n == 1 ? "mproc_submit" : "mproc_map_async",
-                     result ? FUTURE_FOR_CALLER : FUTURE_FOR_CALLBACK);
+    int err = begin_work(&future, pool, arguments, arguments && arguments->n == 1 ? "mproc_submit" : "mproc_map_async",
+                         result ? FUTURE_FOR_CALLER : FUTURE_FOR_CALLBACK, work);
     if (err || !future)
         return err;
     if (result)
@@ -441,6 +445,16 @@ int mproc_map_async_with(mproc_future **result, mproc_pool *pool, const struct m
         future_deliver(future);
     future_drop(future);
     return 0;
+}
+
+int mproc_map_async_with(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments)
+{
+    return map(result, pool, arguments, (struct work) { .asynchronous = true });
+}
+
+int future_map_unwatched(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments)
+{
+    return map(result, pool, arguments, (struct work) { .asynchronous = true, .unwatched = true });
 }
 
 /* ---- the calls */

@@ -48,6 +48,10 @@ enum future_audience { FUTURE_INTERNAL, FUTURE_FOR_CALLBACK, FUTURE_FOR_CALLER }
 int future_begin(struct future **made, mproc_pool *handle, const struct mproc_map_arguments *arguments,
                  const char *what, enum future_audience audience);
 
+/* mproc_map_async of items that are run as those of mproc_map are: none is stopped while it runs, nor timed by itself,
+ * which takes longer than a short task. */
+int future_map_unwatched(mproc_future **result, mproc_pool *pool, const struct mproc_map_arguments *arguments);
+
 /* The pool of a future, until future_release_pool(*held). False if it has none, or is closed: then who closes it
  * delivers the future, or lets it go. A callback gets the pool also while another thread is closing it: that one waits
  * for the callback. */

@@ -92,7 +92,7 @@ static bool claim_from(struct job *job, _Atomic uint64_t *source, struct worker_
         struct range left = range_unpack(seen);
         if (left.next >= left.end)
             return false;
-        uint32_t count = job->chunk ? most : share(left, most, workers);
+        uint32_t count = job->chunk || workers == 0 ? most : share(left, most, workers);
         if (count > left.end - left.next)
             count = left.end - left.next;
         *claim = (struct claim) { left.next, count, job->index, CLAIM_INTENT };

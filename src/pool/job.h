@@ -20,8 +20,8 @@ _Atomic uint64_t *job_source(struct job *job, unsigned index);
 void job_fill_sources(struct job *job);
 
 /* Takes at least one and at most `most` items from the job's sources for a worker, whose slot's number is `index`;
- * fewer when little is left, so that the others get some too. `workers`: how many there are about. Returns false if
- * there are none to take. Lock-free. */
+ * fewer when little is left, so that the others get some too. `workers`: how many there are about;
+ * 0: `most` is a fair share already. Returns false if there are none to take. Lock-free. */
 bool job_claim(struct job *job, struct worker_slot *worker, unsigned index, unsigned workers, uint32_t most,
                struct claim *claim);
 

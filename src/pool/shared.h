@@ -188,12 +188,15 @@ struct job {
     bool watched; /* its items are timed, and can be stopped one by one */
     bool usage, input_is_bytes, output_is_bytes, has_callback;
     bool sparse; /* some items had ended before the job began */
+    bool summed; /* see `ran` */
 
     /* The caller's process only. */
     _Alignas(CACHE_LINE_PAIR) _Atomic uint32_t references;
-    int failure;    /* written before `over`: why the call broke off */
-    bool abandoned; /* the caller has left with what there was, workers may be writing to the rest: bytes of results
-                       that nobody has got are freed with the job */
+    int failure;        /* written before `over`: why the call broke off */
+    bool abandoned;     /* the caller has left with what there was, workers may be writing to the rest: bytes of results
+                           that nobody has got are freed with the job */
+    bool reads_callers; /* inputs are where the caller has them, until it returns (reads_here of backend.h) */
+    _Atomic uint32_t left; /* it does */
     struct pool *spare_of; /* the pool may keep the memory, for the next call; NULL: it may not */
     size_t memory_size;    /* of all of the job */
 
@@ -216,6 +219,7 @@ struct job {
     _Atomic uint32_t caller_looks;     /* set by the caller: it is awake, and calls more workers if need be */
     _Atomic uint32_t any_unsuccessful; /* set before the first status that is not ok; derived, saves a search */
     _Atomic uint32_t ended_up_to;      /* all items in front of it have ended; derived */
+    _Atomic int64_t ran;               /* nanoseconds that its items took, if `summed`: workers add each claim */
 
     /* On the line beside it: statuses, inputs and results, if they are so few. */
     _Alignas(CACHE_LINE_PAIR / 2) char small[CACHE_LINE_PAIR / 2];

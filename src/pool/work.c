@@ -26,7 +26,7 @@ enum { SPREAD_LEAST = 64 };
 
 /* Offsets in one block; in front of them is the job itself. */
 struct layout {
-    bool copy_input, copy_bytes, has_records;
+    bool reads_callers, copy_input, copy_bytes, has_records;
     unsigned spread_count;
     size_t spread, status, records, name, input, bytes, output, size;
 };
@@ -100,13 +100,14 @@ static int lay_out(struct work *work, const struct pool *pool, struct layout *la
     const struct mproc_map_arguments *call = &work->call;
     size_t n = call->n, input_bytes = n * call->input_size, output_bytes = n * call->output_size, bytes = 0;
     bool separate = pool->backend && pool->backend->separate_memory;
-    bool copy = separate || (work->asynchronous && !work->in_line);
+    layout->reads_callers = separate && pool->backend->reads_here && !work->asynchronous;
+    bool copy = (separate && !layout->reads_callers) || (work->asynchronous && !work->in_line);
     layout->copy_bytes = call->input_is_bytes && copy;
     layout->copy_input = layout->copy_bytes || (copy && !is_shared(pool, call->input, input_bytes));
     work->copy_output = (separate || work->asynchronous) &&
                         (call->output_is_bytes || !call->output || !is_shared(pool, call->output, output_bytes));
-    layout->has_records =
-        call->outcomes || work->asynchronous || pool->trace || call->joblog || call->retries > 0 || call->usage;
+    layout->has_records = call->outcomes || (work->asynchronous && !work->unwatched) || pool->trace || call->joblog ||
+                          call->retries > 0 || call->usage;
     if (layout->copy_bytes && !count_bytes(work, pool, &bytes))
         return -EOVERFLOW;
     if (lay_out_small(work, layout))
@@ -150,6 +151,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
     memset(base, 0, sizeof *job);
     job->call = pool->shared && pool->shared->options.by_name ? NULL : work->task->call;
     job->name = memcpy(base + layout->name, work->task->name, strlen(work->task->name) + 1);
+    job->reads_callers = layout->reads_callers;
     job->input = layout->copy_input ? base + layout->input : call->input;
     if (layout->copy_input && call->n > 0)
         memcpy(base + layout->input, call->input, call->n * call->input_size);
@@ -175,6 +177,7 @@ static void fill_job(struct work *work, const struct pool *pool, const struct la
     if (layout->has_records)
         job->records = memset(base + layout->records, 0, call->n * sizeof(struct item_record));
     job->watched = job->records || call->timeout || (pool->shared && pool->shared->options.memory_kill);
+    job->summed = work->unwatched;
     job->submitted = work->progress.began;
     atomic_store_explicit(&job->references, 1, memory_order_relaxed);
     job->spread = (struct source *)(void *)(base + layout->spread);
@@ -374,6 +377,8 @@ void work_break_off(struct work *work, struct pool *pool)
 {
     job_cancel(work->job);
     work->job->abandoned = work->copy_output;
+    if (work->job->reads_callers)
+        pool->backend->leave_inputs(pool, work->job);
     if (work->copy_output)
         return;
     /* The caller's array is free to be used for something else when the call returns. */

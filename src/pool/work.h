@@ -23,6 +23,7 @@ struct work {
     bool in_line;     /* no workers: all items ended when it began */
     bool copy_output; /* the job's output is not the caller's array */
     bool asynchronous;
+    bool unwatched;        /* asynchronous; but nobody stops an item, or asks how long it took */
     _Atomic bool on_board; /* it has a place in a pool's table */
     struct joblog *joblog;
     uint8_t *logged; /* a bit for each item that is in it */

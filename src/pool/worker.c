@@ -182,11 +182,12 @@ static uint32_t first_want(const struct worker *worker, const struct job *job)
 }
 
 /* The claim is done, and measured. */
-static void note_claim(struct worker *worker, const struct job *job, const struct claim *claim, int64_t took,
-                       int64_t now)
+static void note_claim(struct worker *worker, struct job *job, const struct claim *claim, int64_t took, int64_t now)
 {
     histogram_add(&worker->slot->run, took / claim->count, claim->count);
     histogram_add(&worker->slot->latency, now - job->submitted, claim->count);
+    if (job->summed)
+        atomic_fetch_add_explicit(&job->ran, took, memory_order_relaxed);
     tidy_up_after(worker, took, now);
     if (is_above_memory_limit(worker, now))
         set_ending(worker, WORKER_TO_BE_REPLACED);

@@ -132,7 +132,9 @@ static void expect_ok_or_again(int result, const void *connection)
 
 static void submit(uint64_t number)
 {
-    const struct mproc_engine_batch batch = { .number = number, .times = 1, .data = "input", .size = 5 };
+    const struct mproc_engine_batch batch = {
+        .number = number, .times = 1, .head = "in", .head_size = 2, .data = "put", .size = 3
+    };
     double deadline = harness_now() + HARNESS_PATIENCE / 1000.0;
     int result;
     while ((result = engine->submit(pool, &batch)) == -EAGAIN && harness_now() < deadline) {

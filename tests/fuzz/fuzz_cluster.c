@@ -75,6 +75,11 @@ static void read_result(const void *data, size_t size)
     struct reader reader = { .data = data, .left = size };
     if (!result_read_head(&reader, &head))
         return;
+    bool is_whole = result_is_whole(&reader, &head);
+    if (is_whole && head.all_are_ok) {
+        touch(reader.data, head.n * head.output_size);
+        return;
+    }
     for (uint32_t i = 0; i < head.n && result_read_item(&reader, &head, &item); i++) {
         touch(item.output, item.output_size);
         touch(item.outcome.message, strlen(item.outcome.message));
@@ -101,8 +106,13 @@ static void write_result(struct writer *writer, const uint8_t *data, size_t size
     struct result_head head = {
         .n = (uint32_t)size, .ran = 5, .took = 6, .machine = "m", .output_size = sizeof number
     };
+    head.all_are_ok = size % 3 == 1;
     result_write_head(writer, &head);
     for (size_t i = 0; i < size; i++) {
+        if (head.all_are_ok) {
+            write_raw(writer, &number, sizeof number);
+            continue;
+        }
         struct item_message item = { .outcome = { .kind = data[i] % (MPROC_LOST + 1), .code = data[i] },
                                      .output = &number,
                                      .output_size = sizeof number };
