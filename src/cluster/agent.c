@@ -57,7 +57,9 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
     int64_t wait = until - os_now();
     int64_t most = has_unsent(agent) ? SECOND / 20 : SECOND / 5;
     if (of_engine == 0)
-        most = cluster_ask_again_in(&agent->idle);
+        most = cluster_ask_again_in(&agent->asking, agent->batch_took < CLUSTER_BRISK);
+    if (most == 0)
+        os_yield();
     wait = wait < 0 ? 0 : wait > most ? most : wait;
     struct timespec time = { wait / SECOND, wait % SECOND };
     if (ppoll(watched, count, &time, NULL) > 0 && watched[0].revents) {
@@ -108,7 +110,7 @@ static int serve(struct agent *agent, int signals)
         if (err == MPROC_E_CLOSED)
             return 0;
         if (agent->batches != before)
-            agent->idle = 0;
+            agent->asking = (struct asking) { 0, 0 };
         if (!err && !(agent->leaving && agent->batches == 0))
             wait_for_news(agent, signals, next_tend < next_announcement ? next_tend : next_announcement);
     }

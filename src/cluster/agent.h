@@ -48,7 +48,7 @@ struct agent {
     struct closing *closings; /* local pools that are being closed */
     unsigned batches;         /* in hand */
     int64_t batch_took;       /* the last one */
-    int64_t idle;             /* see cluster_ask_again_in */
+    struct asking asking;
     bool leaving;
 };
 

@@ -81,7 +81,7 @@ static int64_t next_look(const struct cluster *cluster)
     return next;
 }
 
-static void wait_for_news(const struct cluster *cluster, int64_t *idle)
+static void wait_for_news(const struct cluster *cluster, struct asking *asking)
 {
     int descriptors[DESCRIPTORS_MOST];
     int count = cluster->engine->descriptors(cluster->connection, descriptors, DESCRIPTORS_MOST);
@@ -90,8 +90,10 @@ static void wait_for_news(const struct cluster *cluster, int64_t *idle)
         watched[1 + i] = (struct pollfd) { .fd = descriptors[i], .events = POLLIN };
     int64_t wait = next_look(cluster) - os_now();
     if (count == 0 && cluster->flights_count > 0) {
-        int64_t ask = cluster_ask_again_in(idle);
+        int64_t ask = cluster_ask_again_in(asking, cluster->batch_took < CLUSTER_BRISK);
         wait = ask < wait ? ask : wait;
+        if (ask == 0)
+            os_yield();
     }
     if (wait < 0)
         wait = 0;
@@ -109,7 +111,7 @@ static void *dispatch(void *argument)
 {
     struct cluster *cluster = argument;
     struct pool_shared *shared = cluster->pool->shared;
-    int64_t idle = 0;
+    struct asking asking = { 0, 0 };
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK);
     while (goes_on(cluster)) {
         tend(cluster);
@@ -118,9 +120,9 @@ static void *dispatch(void *argument)
         if (goes_on(cluster))
             cluster_pass_on_cancels(cluster);
         if (goes_on(cluster) && take_results(cluster))
-            idle = 0;
+            asking = (struct asking) { 0, 0 };
         else if (goes_on(cluster))
-            wait_for_news(cluster, &idle);
+            wait_for_news(cluster, &asking);
     }
     cluster_lose_all_flights(cluster);
     atomic_store(&cluster->gone, 1);

@@ -62,6 +62,7 @@ struct cluster {
     struct pace paces[POOL_JOBS];  /* by the job's index */
     struct worker_slot *claimer;   /* its claim is not looked at: nobody takes over from a thread that died */
     unsigned workers;              /* of machines of this build */
+    int64_t batch_took;            /* the last one, on its machine */
     _Atomic(struct job *) reading; /* whose inputs are being read; see leave_inputs of backend.c */
     int64_t next_tend, next_machines, without_machines; /* since when; 0: there are some */
 

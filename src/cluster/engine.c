@@ -220,11 +220,17 @@ int cluster_connect(const struct mproc_engine *engine, void **connection, struct
     return err ? report(error, err, "%s", what) : 0;
 }
 
+#define ASK_AT_ONCE INT64_C(100000) /* for so long */
 #define ASK_SOON INT64_C(20000)
 #define ASK_LATE INT64_C(2000000)
 
-int64_t cluster_ask_again_in(int64_t *idle)
+int64_t cluster_ask_again_in(struct asking *asking, bool brisk)
 {
-    *idle = *idle == 0 ? ASK_SOON : *idle < ASK_LATE ? *idle * 5 / 4 : ASK_LATE;
-    return *idle;
+    int64_t now = os_now(), waited = asking->waited;
+    if (asking->since == 0)
+        asking->since = now;
+    if (brisk && now - asking->since < ASK_AT_ONCE)
+        return 0;
+    asking->waited = waited == 0 ? ASK_SOON : waited < ASK_LATE ? waited * 5 / 4 : ASK_LATE;
+    return asking->waited;
 }

@@ -30,8 +30,17 @@ int cluster_find_engine(const struct mproc_engine **engine, const char *what, co
 int cluster_connect(const struct mproc_engine *engine, void **connection, struct cluster_access *access,
                     const char *what, struct mproc_error *error);
 
-/* Nanoseconds after which an engine without descriptors is asked again: soon after it had something, then less often.
- * *idle: the caller's, 0 when it has just had something. */
-int64_t cluster_ask_again_in(int64_t *idle);
+/* Since when nothing has come, and how long was waited last. All 0 when something has just come. */
+struct asking {
+    int64_t since, waited;
+};
+
+/* How long to wait before asking an engine again that has no descriptors, in nanoseconds. `brisk`: what came last took
+ * so little time that waiting would be most of its way; then the answer is 0 for a moment, and others are to be let
+ * run. */
+int64_t cluster_ask_again_in(struct asking *asking, bool brisk);
+
+/* What took less is brisk: nanoseconds. */
+#define CLUSTER_BRISK INT64_C(300000)
 
 #endif
