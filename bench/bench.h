@@ -25,7 +25,7 @@ enum { BENCH_CONTESTANTS_MAX = 24, BENCH_TARGETS_MAX = 12, BENCH_OTHERS_MAX = 8,
 
 enum bench_kind { BENCH_OURS, BENCH_PEER, BENCH_LIMIT };
 
-/* A peer in a program of its own, which is told on its standard input what to do: see peers/peer.h. */
+/* A contestant in a program of its own, which is told on its standard input what to do: see peers/peer.h. */
 struct bench_program;
 extern struct bench_program bench_libgomp, bench_libomp, bench_tbb, bench_python;
 
@@ -63,7 +63,7 @@ struct bench_row {
     const char *unit;
     double scale, per;
     bool more_is_better;
-    const char *also_title; /* runs call bench_also: a second row, of the same scale */
+    const char *also_title; /* runs call bench_also, programs need not: a second row, of the same scale */
     const char *also_unit;  /* default: the row's */
     double also_per;        /* 0: the row's */
     int rounds;             /* at most; default: as many as fit the time */
@@ -82,6 +82,9 @@ bool bench_is_wanted(const char *title);
 
 /* Measures, prints, and keeps for the file. */
 void bench_row(const struct bench_row *row);
+
+/* Whether it was built. If not, that is said, once; bench_row does so by itself. */
+bool bench_program_is_there(struct bench_program *program);
 
 /* For what a run finds besides. */
 void bench_also(double value);

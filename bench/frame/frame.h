@@ -47,8 +47,6 @@ int json_write(const char *path);
 void noise_begin(void);
 double noise_end(void);
 
-/* If it is not, that is said, once. */
-bool program_is_there(struct bench_program *program);
 double program_run(struct bench_program *program, const char *load);
 void programs_end(void);
 

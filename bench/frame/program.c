@@ -17,6 +17,7 @@
 struct bench_program {
     const char *name;
     const char *command; /* NULL: it was not there when this was built */
+    bool rests;          /* when it is not at turn, by itself, and need not be stopped: mpirun would report that */
     bool is_missed;      /* it was said that it is not there */
     pid_t pid;           /* 0: not running */
     FILE *requests, *answers;
@@ -46,7 +47,7 @@ struct bench_program bench_python = { .name = "Python" };
 enum { PROGRAMS = 4 };
 static struct bench_program *const programs[PROGRAMS] = { &bench_libgomp, &bench_libomp, &bench_tbb, &bench_python };
 
-bool program_is_there(struct bench_program *program)
+bool bench_program_is_there(struct bench_program *program)
 {
     if (!program->command && !program->is_missed)
         printf("%s was not there when this was built, and is left out (make bench-deps installs it).\n\n",
@@ -97,14 +98,15 @@ static bool start(struct bench_program *program)
 double program_run(struct bench_program *program, const char *load)
 {
     char line[64];
-    if (program->pid > 0)
-        kill(-program->pid, SIGCONT);
-    else if (!start(program))
+    if (program->pid <= 0 && !start(program))
         return -1;
+    if (!program->rests)
+        kill(-program->pid, SIGCONT);
     if (fprintf(program->requests, "%s\n", load) < 0 || fflush(program->requests) != 0 ||
         !fgets(line, sizeof line, program->answers))
         return -1;
-    kill(-program->pid, SIGSTOP);
+    if (!program->rests)
+        kill(-program->pid, SIGSTOP);
     return strtod(line, NULL);
 }
 
@@ -115,7 +117,8 @@ void programs_end(void)
         if (program->pid <= 0)
             continue;
         fclose(program->requests);
-        kill(-program->pid, SIGCONT);
+        if (!program->rests)
+            kill(-program->pid, SIGCONT);
         waitpid(program->pid, NULL, 0);
         fclose(program->answers);
         program->pid = 0;

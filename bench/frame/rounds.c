@@ -124,6 +124,8 @@ static double run(const struct measured *measured, int i)
     const struct bench_contestant *contestant = &measured->row->contestants[i];
     double value = contestant->program ? program_run(contestant->program, contestant->load)
                                        : contestant->run(contestant->argument);
+    if (contestant->program)
+        also = value;
     if (value < 0)
         bench_fail(bench_text("%s: %s failed or has a wrong result", measured->title, contestant->name));
     return value;
@@ -200,7 +202,7 @@ static struct bench_row present(const struct bench_row *row)
     int count = 0;
     for (int i = 0; i < BENCH_CONTESTANTS_MAX && row->contestants[i].name; i++) {
         const struct bench_contestant *contestant = &row->contestants[i];
-        if (!contestant->program || program_is_there(contestant->program))
+        if (!contestant->program || bench_program_is_there(contestant->program))
             result.contestants[count++] = *contestant;
     }
     if (count < BENCH_CONTESTANTS_MAX)
