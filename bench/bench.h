@@ -25,9 +25,10 @@ enum { BENCH_CONTESTANTS_MAX = 24, BENCH_TARGETS_MAX = 12, BENCH_OTHERS_MAX = 8,
 
 enum bench_kind { BENCH_OURS, BENCH_PEER, BENCH_LIMIT };
 
-/* A contestant in a program of its own, which is told on its standard input what to do: see peers/peer.h. */
+/* A contestant in a program of its own, which is told on its standard input what to do: see peers/peer.h,
+ * cluster/told.h. */
 struct bench_program;
-extern struct bench_program bench_libgomp, bench_libomp, bench_tbb, bench_python;
+extern struct bench_program bench_libgomp, bench_libomp, bench_tbb, bench_python, bench_mpi_mproc, bench_mpi_farm;
 
 struct bench_contestant {
     const char *name;

@@ -44,8 +44,17 @@ struct bench_program bench_python = { .name = "Python", .command = BENCH_PYTHON 
 struct bench_program bench_python = { .name = "Python" };
 #endif
 
-enum { PROGRAMS = 4 };
-static struct bench_program *const programs[PROGRAMS] = { &bench_libgomp, &bench_libomp, &bench_tbb, &bench_python };
+#ifdef BENCH_MPI
+struct bench_program bench_mpi_mproc = { .name = "Open MPI", .command = BENCH_MPI_MPROC, .rests = true };
+struct bench_program bench_mpi_farm = { .name = "Open MPI", .command = BENCH_MPI_FARM, .rests = true };
+#else
+struct bench_program bench_mpi_mproc = { .name = "Open MPI" };
+struct bench_program bench_mpi_farm = { .name = "Open MPI" };
+#endif
+
+enum { PROGRAMS = 6 };
+static struct bench_program *const programs[PROGRAMS] = { &bench_libgomp, &bench_libomp,    &bench_tbb,
+                                                          &bench_python,  &bench_mpi_mproc, &bench_mpi_farm };
 
 bool bench_program_is_there(struct bench_program *program)
 {
