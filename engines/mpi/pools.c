@@ -9,22 +9,27 @@
 
 #define SHORT_BATCH INT64_C(50000000)
 
-/* Submitted, and maybe sent; or the result of one. Oldest first. */
+/* Submitted, and maybe sent. Oldest first. */
 struct entry {
     struct entry *next;
     uint64_t number;
     int rank; /* that has it; 0: none */
     int64_t sent_at;
-    size_t size;
-    char data[];
+    struct parcel *parcel;
+};
+
+/* Oldest first. */
+struct result {
+    struct result *next;
+    struct message message;
 };
 
 struct mpi_pool {
     struct mpi_pool *next;
     uint64_t id;
     int64_t lease;
-    struct entry *batches, *results;
-    struct entry **results_end;
+    struct entry *batches;
+    struct result *results, **results_end;
 };
 
 /* An agent. */
@@ -44,7 +49,7 @@ static uint64_t last_id;
 /* As many as it has workers; of short batches some more, so that it need not wait for the next. */
 static unsigned room(const struct rank *rank)
 {
-    unsigned most = rank->machine.workers * (rank->batch_took < SHORT_BATCH ? 2 : 1);
+    unsigned most = rank->machine.workers * (rank->batch_took < SHORT_BATCH ? 4 : 1);
     return rank->heard && rank->batches < most ? most - rank->batches : 0;
 }
 
@@ -67,7 +72,7 @@ static int send_waiting(void)
                 continue;
             if (!rank)
                 return 0;
-            int err = world_send(rank, TAG_BATCH, (struct head) { pool->id, batch->number }, batch->data, batch->size);
+            int err = world_send_parcel(rank, TAG_BATCH, batch->parcel);
             if (err)
                 return err;
             batch->rank = rank;
@@ -77,21 +82,32 @@ static int send_waiting(void)
     return 0;
 }
 
-static struct entry *make_entry(uint64_t number, const void *head, size_t head_size, const void *data, size_t size)
+static void free_entry(struct entry *entry)
 {
-    struct entry *entry = malloc(sizeof *entry + head_size + size);
-    if (!entry)
+    world_drop_parcel(entry->parcel);
+    free(entry);
+}
+
+static struct entry *make_entry(const struct mpi_pool *pool, const struct mproc_engine_batch *batch)
+{
+    struct head head = { pool->id, batch->number };
+    struct entry *entry = malloc(sizeof *entry);
+    struct parcel *parcel = entry ? world_make_parcel(head, batch->head_size + batch->size) : NULL;
+    if (!parcel) {
+        free(entry);
         return NULL;
-    *entry = (struct entry) { .number = number, .size = head_size + size };
-    memcpy(entry->data, head, head_size);
-    if (size > 0)
-        memcpy(entry->data + head_size, data, size);
+    }
+    *entry = (struct entry) { .number = batch->number, .parcel = parcel };
+    memcpy(parcel->data, batch->head, batch->head_size);
+    if (batch->size > 0)
+        memcpy(parcel->data + batch->head_size, batch->data, batch->size);
     return entry;
 }
 
 /* ---- what comes */
 
-static void take_result(const struct message *message)
+/* Whose message it is then. */
+static bool take_result(const struct message *message)
 {
     struct mpi_pool *pool = pools;
     struct rank *rank = &ranks[message->rank];
@@ -101,19 +117,21 @@ static void take_result(const struct message *message)
     while (link && *link && (*link)->number != message->head.number)
         link = &(*link)->next;
     if (!link || !*link) /* its pool is closed */
-        return;
-    struct entry *batch = *link, *result;
-    rank->batches--;
-    rank->batch_took = world_now() - batch->sent_at;
-    result = make_entry(batch->number, message->data + sizeof message->head, message->size, NULL, 0);
+        return false;
+    struct result *result = malloc(sizeof *result);
     if (!result) {
         world_fail("no memory is left for a result");
-        return;
+        return false;
     }
+    struct entry *batch = *link;
+    rank->batches--;
+    rank->batch_took = world_now() - batch->sent_at;
     *link = batch->next;
-    free(batch);
+    free_entry(batch);
+    *result = (struct result) { NULL, *message };
     *pool->results_end = result;
     pool->results_end = &result->next;
+    return true;
 }
 
 static int take_messages(void)
@@ -125,11 +143,21 @@ static int take_messages(void)
         rank->heard = world_now();
         if (message.tag == TAG_MACHINE && message.size == sizeof rank->machine)
             memcpy(&rank->machine, message.data + sizeof message.head, sizeof rank->machine);
-        else if (message.tag == TAG_RESULT)
-            take_result(&message);
-        world_drop(&message);
+        if (message.tag != TAG_RESULT || !take_result(&message))
+            world_drop(&message);
     }
     return result;
+}
+
+/* Time for which this process has stood still, maybe with all others (a job may be suspended), is no rank's silence. */
+static void forgive_pause(int64_t now, int64_t lease)
+{
+    static int64_t looked; /* five times in a lease */
+    int64_t pause = looked ? now - looked : 0;
+    for (int i = 1; i < world.size && pause > lease / 2; i++)
+        if (ranks[i].heard)
+            ranks[i].heard = ranks[i].heard + pause < now ? ranks[i].heard + pause : now;
+    looked = now;
 }
 
 /* An agent that computes says so all the same, once a second: its process does nothing but this. */
@@ -137,6 +165,7 @@ static int check_ranks(int64_t lease)
 {
     int64_t now = world_now();
     lease = lease > INT64_C(2500000000) ? lease : INT64_C(2500000000);
+    forgive_pause(now, lease);
     for (int i = 1; i < world.size; i++)
         if (ranks[i].heard && now - ranks[i].heard > 2 * lease)
             return world_fail("rank %d (%s) has not been heard of for %lld s, and MPI goes on without none", i,
@@ -164,13 +193,13 @@ int pools_open(struct mpi_pool **opened, const struct mproc_engine_options *opti
     return 0;
 }
 
-static void free_entries(struct entry *entries)
+static struct result *take_first(struct mpi_pool *pool)
 {
-    while (entries) {
-        struct entry *entry = entries;
-        entries = entry->next;
-        free(entry);
-    }
+    struct result *result = pool->results;
+    pool->results = result->next;
+    if (!pool->results)
+        pool->results_end = &pool->results;
+    return result;
 }
 
 void pools_close(struct mpi_pool *pool)
@@ -181,11 +210,18 @@ void pools_close(struct mpi_pool *pool)
     *link = pool->next;
     for (int i = 1; i < world.size; i++)
         world_send(i, TAG_CLOSE, (struct head) { pool->id, 0 }, NULL, 0);
-    for (const struct entry *batch = pool->batches; batch; batch = batch->next)
+    while (pool->batches) {
+        struct entry *batch = pool->batches;
+        pool->batches = batch->next;
         if (batch->rank && ranks[batch->rank].batches > 0)
             ranks[batch->rank].batches--;
-    free_entries(pool->batches);
-    free_entries(pool->results);
+        free_entry(batch);
+    }
+    while (pool->results) {
+        struct result *result = take_first(pool);
+        world_drop(&result->message);
+        free(result);
+    }
     free(pool);
 }
 
@@ -199,7 +235,7 @@ int pools_begin(struct mpi_pool *pool, const void *description, size_t size)
 
 int pools_submit(struct mpi_pool *pool, const struct mproc_engine_batch *batch)
 {
-    struct entry *entry = make_entry(batch->number, batch->head, batch->head_size, batch->data, batch->size);
+    struct entry *entry = make_entry(pool, batch);
     struct entry **end = &pool->batches;
     if (!entry)
         return -EAGAIN;
@@ -216,14 +252,13 @@ int pools_results(struct mpi_pool *pool, const struct mproc_engine_results *resu
     if (!err)
         err = send_waiting();
     while (pool->results) {
-        struct entry *result = pool->results;
-        pool->results = result->next;
-        if (!pool->results)
-            pool->results_end = &pool->results;
-        if (result->size > 0)
-            results->completed(context, result->number, result->data, result->size);
+        struct result *result = take_first(pool);
+        struct message *message = &result->message;
+        if (message->size > 0)
+            results->completed(context, message->head.number, message->data + sizeof message->head, message->size);
         else /* the rank runs another program */
-            results->lost(context, result->number);
+            results->lost(context, message->head.number);
+        world_drop(message);
         free(result);
     }
     return err;
@@ -240,7 +275,7 @@ int pools_cancel(struct mpi_pool *pool, uint64_t number)
     if (batch->rank)
         return world_send(batch->rank, TAG_CANCEL, (struct head) { pool->id, number }, NULL, 0);
     *link = batch->next;
-    free(batch);
+    free_entry(batch);
     return 1;
 }
 

@@ -13,14 +13,8 @@
 
 struct world world = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* What is on its way. */
-struct sending {
-    struct sending *next;
-    MPI_Request request;
-    char data[];
-};
-
-static struct sending *sendings;
+/* Those on their way. */
+static struct parcel *sendings;
 
 int64_t world_now(void)
 {
@@ -73,20 +67,44 @@ int world_begin(void)
     return 0;
 }
 
-/* Frees what has been sent. */
+/* ---- parcels */
+
+_Static_assert(sizeof(MPI_Request) <= sizeof(void *), "it is kept in a pointer");
+_Static_assert(offsetof(struct parcel, data) == offsetof(struct parcel, head) + sizeof(struct head), "both are sent");
+
+static MPI_Request *request_of(struct parcel *parcel)
+{
+    return (MPI_Request *)(void *)&parcel->request;
+}
+
+struct parcel *world_make_parcel(struct head head, size_t size)
+{
+    struct parcel *parcel = malloc(sizeof *parcel + size);
+    if (parcel)
+        *parcel = (struct parcel) { .owners = 1, .size = size, .head = head };
+    return parcel;
+}
+
+void world_drop_parcel(struct parcel *parcel)
+{
+    if (--parcel->owners == 0)
+        free(parcel);
+}
+
+/* Drops what has been sent. */
 static int look_after_sendings(void)
 {
-    for (struct sending **link = &sendings; *link;) {
-        struct sending *sending = *link;
+    for (struct parcel **link = &sendings; *link;) {
+        struct parcel *parcel = *link;
         int is_gone;
-        int err = check(MPI_Test(&sending->request, &is_gone, MPI_STATUS_IGNORE), "sending");
+        int err = check(MPI_Test(request_of(parcel), &is_gone, MPI_STATUS_IGNORE), "sending");
         if (err)
             return err;
         if (is_gone) {
-            *link = sending->next;
-            free(sending);
+            *link = parcel->next;
+            world_drop_parcel(parcel);
         } else {
-            link = &sending->next;
+            link = &parcel->next;
         }
     }
     return 0;
@@ -106,26 +124,36 @@ void world_end(void)
         MPI_Finalize();
 }
 
+static int post_parcel(int rank, enum tag tag, struct parcel *parcel)
+{
+    size_t size = sizeof parcel->head + parcel->size;
+    if (parcel->size > INT_MAX - sizeof parcel->head)
+        return world_fail("%zu bytes are more than a message can have: have tasks take less at once", parcel->size);
+    int err =
+        check(MPI_Isend(&parcel->head, (int)size, MPI_BYTE, rank, tag, MPI_COMM_WORLD, request_of(parcel)), "sending");
+    if (err) /* otherwise look_after_sendings tests for its end */
+        return err;
+    parcel->owners++;
+    parcel->next = sendings;
+    sendings = parcel;
+    return 0;
+}
+
 static int post(int rank, enum tag tag, struct head head, const void *data, size_t size)
 {
-    if (size > INT_MAX - sizeof head)
-        return world_fail("%zu bytes are more than a message can have: have tasks take less at once", size);
-    struct sending *sending = malloc(sizeof *sending + sizeof head + size);
-    if (!sending)
+    struct parcel *parcel = world_make_parcel(head, size);
+    if (!parcel)
         return -EAGAIN;
-    memcpy(sending->data, &head, sizeof head);
     if (size > 0)
-        memcpy(sending->data + sizeof head, data, size);
-    int result =
-        MPI_Isend(sending->data, (int)(sizeof head + size), MPI_BYTE, rank, tag, MPI_COMM_WORLD, &sending->request);
-    int err = check(result, "sending");
-    if (err) { /* otherwise look_after_sendings tests for its end */
-        free(sending);
-        return err;
-    }
-    sending->next = sendings;
-    sendings = sending;
-    return 0;
+        memcpy(parcel->data, data, size);
+    int err = post_parcel(rank, tag, parcel);
+    world_drop_parcel(parcel);
+    return err;
+}
+
+int world_send_parcel(int rank, enum tag tag, struct parcel *parcel)
+{
+    return world.is_over ? MPROC_E_SERVER_GONE : post_parcel(rank, tag, parcel);
 }
 
 int world_send(int rank, enum tag tag, struct head head, const void *data, size_t size)

@@ -52,7 +52,24 @@ void world_end(void);
 /* Tells all other ranks to end, even if it is over already. Under the lock. */
 void world_quit(void);
 
-/* Under the lock. Returns 0 or an error. */
+/* What is sent, and may be kept meanwhile: whoever has it drops it. Under the lock. */
+struct parcel {
+    struct parcel *next; /* of those on their way */
+    void *request;
+    unsigned owners;
+    size_t size; /* of the data */
+    struct head head;
+    char data[];
+};
+
+/* NULL: there is no memory. */
+struct parcel *world_make_parcel(struct head head, size_t size);
+void world_drop_parcel(struct parcel *parcel);
+
+/* Returns 0 or an error. The parcel stays the caller's, too, and may not change. Under the lock. */
+int world_send_parcel(int rank, enum tag tag, struct parcel *parcel);
+
+/* The same with a copy. */
 int world_send(int rank, enum tag tag, struct head head, const void *data, size_t size);
 
 /* Gives the next message. Returns 1, 0 if there is none, or an error. Under the lock. */

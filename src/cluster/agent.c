@@ -57,7 +57,7 @@ static void wait_for_news(struct agent *agent, int signals, int64_t until)
     int64_t wait = until - os_now();
     int64_t most = has_unsent(agent) ? SECOND / 20 : SECOND / 5;
     if (of_engine == 0)
-        most = cluster_ask_again_in(&agent->asking, agent->batch_took < CLUSTER_BRISK);
+        most = cluster_ask_again_in(&agent->asking, agent->batch_took);
     if (most == 0)
         os_yield();
     wait = wait < 0 ? 0 : wait > most ? most : wait;

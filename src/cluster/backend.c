@@ -90,7 +90,7 @@ static void wait_for_news(const struct cluster *cluster, struct asking *asking)
         watched[1 + i] = (struct pollfd) { .fd = descriptors[i], .events = POLLIN };
     int64_t wait = next_look(cluster) - os_now();
     if (count == 0 && cluster->flights_count > 0) {
-        int64_t ask = cluster_ask_again_in(asking, cluster->batch_took < CLUSTER_BRISK);
+        int64_t ask = cluster_ask_again_in(asking, cluster->batch_took);
         wait = ask < wait ? ask : wait;
         if (ask == 0)
             os_yield();

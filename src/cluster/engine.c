@@ -2,6 +2,7 @@
 #include "cluster/engine.h"
 
 #include "base/report.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 #include <dlfcn.h>
@@ -220,17 +221,21 @@ int cluster_connect(const struct mproc_engine *engine, void **connection, struct
     return err ? report(error, err, "%s", what) : 0;
 }
 
+#define BRISK INT64_C(300000)       /* what takes less */
 #define ASK_AT_ONCE INT64_C(100000) /* for so long */
 #define ASK_SOON INT64_C(20000)
 #define ASK_LATE INT64_C(2000000)
 
-int64_t cluster_ask_again_in(struct asking *asking, bool brisk)
+/* A part of what a batch takes, as each waking costs some of the workers' time. */
+enum { ASKS_A_BATCH = 8 };
+
+int64_t cluster_ask_again_in(struct asking *asking, int64_t took)
 {
-    int64_t now = os_now(), waited = asking->waited;
+    int64_t now = os_now(), wait = asking->waited == 0 ? took / ASKS_A_BATCH : asking->waited * 5 / 4;
     if (asking->since == 0)
         asking->since = now;
-    if (brisk && now - asking->since < ASK_AT_ONCE)
+    if (took < BRISK && now - asking->since < ASK_AT_ONCE)
         return 0;
-    asking->waited = waited == 0 ? ASK_SOON : waited < ASK_LATE ? waited * 5 / 4 : ASK_LATE;
+    asking->waited = wait < ASK_SOON ? ASK_SOON : wait < ASK_LATE ? wait : ASK_LATE;
     return asking->waited;
 }

@@ -35,12 +35,9 @@ struct asking {
     int64_t since, waited;
 };
 
-/* How long to wait before asking an engine again that has no descriptors, in nanoseconds. `brisk`: what came last took
- * so little time that waiting would be most of its way; then the answer is 0 for a moment, and others are to be let
- * run. */
-int64_t cluster_ask_again_in(struct asking *asking, bool brisk);
-
-/* What took less is brisk: nanoseconds. */
-#define CLUSTER_BRISK INT64_C(300000)
+/* How long to wait before asking an engine again that has no descriptors, in nanoseconds. `took`: what a batch took
+ * last. If it is so little that waiting would be most of its way, the answer is 0 for a moment, and others are to be
+ * let run. */
+int64_t cluster_ask_again_in(struct asking *asking, int64_t took);
 
 #endif

@@ -225,7 +225,7 @@ bool cluster_send_again(struct cluster *cluster)
 /* A few more than there are workers, so that these need not wait for what comes next. */
 static bool has_room(const struct cluster *cluster)
 {
-    unsigned window = cluster->workers ? 2 * cluster->workers + 2 : 0;
+    unsigned window = cluster->workers ? 5 * cluster->workers + 2 : 0;
     return cluster->flights_count < window && cluster->flights_count < FLIGHTS_MOST &&
            (cluster->flights_count == 0 || cluster->flight_bytes < FLIGHT_BYTES_MOST);
 }
