@@ -218,6 +218,10 @@ bool claims_recover(mproc_queue *queue, struct member *self)
         if (owner == 0 || owner == CLAIM_RETURNED || process_of(owner) == self->process_id ||
             member_process_is_alive(process_of(owner)))
             continue;
+        /* It may have gone on with the claim, and ended after that: only from its end on does the word stay. */
+        owner = atomic_load(&claim->owner);
+        if (owner == 0)
+            continue;
         recover(queue, claim, owner, self);
         any = true;
     }

@@ -1,12 +1,15 @@
 /* Kills a process at each machine instruction of an operation. SPDX-License-Identifier: MIT */
 #include "steps.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static void (*survivor_ready)(void);
 
 /* A process that stops itself where the stepping begins and where it ends. */
 static pid_t start_stopped(const struct steps *steps, bool survivor)
@@ -15,8 +18,9 @@ static pid_t start_stopped(const struct steps *steps, bool survivor)
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (!survivor && steps->ready)
-            steps->ready();
+        void (*ready)(void) = survivor ? survivor_ready : steps->ready;
+        if (ready)
+            ready();
         raise(SIGSTOP);
         int result = 0;
         if (survivor)
@@ -126,6 +130,24 @@ long steps_run_beside(const struct steps *steps, long stride)
         if (stood < still)
             break;
     }
+    printf("%-52s %6ld points, another one standing still\n", steps->name, points);
+    fflush(stdout);
+    return points;
+}
+
+long steps_run_to_the_end_beside(const struct steps *steps, void (*ready)(void), long stride)
+{
+    if (!stepper_is_possible())
+        harness_skip("this machine does not allow ptrace");
+    long points = 0, stood, still = 1;
+    survivor_ready = ready;
+    do {
+        stood = still;
+        try_point(steps, LONG_MAX, still, &stood);
+        points++;
+        still += stride;
+    } while (stood == still - stride);
+    survivor_ready = NULL;
     printf("%-52s %6ld points, another one standing still\n", steps->name, points);
     fflush(stdout);
     return points;

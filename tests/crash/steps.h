@@ -32,4 +32,8 @@ long steps_run(const struct steps *steps, long stride);
 /* The same with the survivor standing still after each stride-th instruction of its own. */
 long steps_run_beside(const struct steps *steps, long stride);
 
+/* The victim gets to the end, and is killed there, while the survivor stands still after each stride-th instruction:
+ * what the survivor had seen of it is not so any more. `ready`: in the survivor, before its first step. */
+long steps_run_to_the_end_beside(const struct steps *steps, void (*ready)(void), long stride);
+
 #endif

@@ -34,6 +34,7 @@ struct scene {
     int filled;              /* messages in the queue before */
     int puts, takes;         /* what the victim does to the end */
     int taken_before;        /* by the victim, before the stepping */
+    bool borrows_before;     /* likewise */
     bool large;              /* the messages before */
     bool in_blocks;          /* they were handed over */
     bool at_the_end;         /* of a segment, with many behind it that are to be used again or freed */
@@ -165,6 +166,12 @@ static void victim_borrows_and_releases(void)
         atomic_store(&world->returned, 1);
 }
 
+static void victim_releases(void)
+{
+    if (mproc_queue_release(world->queue, &world->message) == 0)
+        atomic_store(&world->returned, 1);
+}
+
 static void victim_is_done(void)
 {
     if (mproc_queue_task_done(world->queue) == 0)
@@ -212,6 +219,14 @@ static int take_all(void)
         if (number == LAST)
             break;
     }
+    atomic_store(&world->survived, 1);
+    return 0;
+}
+
+static int take_next(void)
+{
+    get_one();
+    mproc_queue_task_done(world->queue); /* if the queue is joinable */
     atomic_store(&world->survived, 1);
     return 0;
 }
@@ -291,14 +306,21 @@ static void prepare(void)
         world->block = make_block(VICTIMS, false);
 }
 
-static void ready(void)
+static void survivor_ready(void)
 {
     mproc_free(mproc_alloc(8));
     mproc_free(mproc_alloc(LARGE));
     mproc_queue_attach(world->queue, MPROC_QUEUE_WRITER_AND_READER);
+}
+
+static void ready(void)
+{
+    survivor_ready();
     for (int i = 0; i < current->taken_before; i++)
         if (get(limit) <= 0)
             _exit(1);
+    if (current->borrows_before && mproc_queue_borrow(world->queue, &world->message, limit) != 0)
+        _exit(1);
 }
 
 static void operate(void)
@@ -338,7 +360,7 @@ static void check_taken(void)
     assert_in_range(missing, 0, most);
     for (int i = 0; i < missing; i++)
         assert_int_equal(atomic_load(&world->received[FILLED + i]), 0);
-    if (atomic_load(&world->returned) && !current->survive)
+    if (atomic_load(&world->returned) && (!current->survive || current->borrows_before))
         assert_int_equal(missing, most);
 }
 
@@ -395,6 +417,8 @@ static void check(bool whole)
     check_put();
     if (current->survive == put_two)
         assert_int_equal(received(SURVIVORS, 2), 2);
+    if (current->borrows_before && atomic_load(&world->returned))
+        assert_int_equal(mproc_queue_lost(world->queue), 0);
     check_use();
     if (current->held)
         assert_int_equal(mproc_queue_release(world->queue, &world->held), 0);
@@ -509,9 +533,32 @@ static void every_call_beside_one_that_stands_still(void **state)
     mproc_free(world);
 }
 
+/* One that looks after what the dead had taken sees that the victim has a message, and then that the victim is dead. In
+ * between, it may have released the message, whose memory is used again. */
+static void what_was_released_does_not_come_back(void **state)
+{
+    (void)state;
+    static const struct scene releases[] = {
+        { "release, beside one who looks", victim_releases, .survive = take_next, .filled = 2, .takes = 1,
+          .borrows_before = true },
+        { "release one to be delivered again, beside one who looks", victim_releases, .survive = take_next, .filled = 2,
+          .takes = 1, .borrows_before = true, .options = { .redeliver = true } },
+    };
+    long points = 0;
+    begin();
+    for (size_t i = 0; i < sizeof releases / sizeof *releases; i++) {
+        struct steps steps = steps_of(&releases[i]);
+        points += steps_run_to_the_end_beside(&steps, survivor_ready, stepper_stride(5));
+    }
+    printf("points: %ld\n", points);
+    assert_true(points > 50);
+    mproc_free(world);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_call),
     cmocka_unit_test(every_call_beside_one_that_stands_still),
+    cmocka_unit_test(what_was_released_does_not_come_back),
 };
 
 HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 600)
