@@ -14,6 +14,8 @@ void memory_condemn(void *address)
     struct block block;
     if (!memory_find_block(address, &block))
         return;
+    if (region->geometry.debug)
+        debug_check(address);
     if (block.small) {
         atomic_store(&block.place.span->state[block.place.index], BLOCK_CONDEMNED);
         return;

@@ -1,7 +1,11 @@
 /* Inputs and results of any length. SPDX-License-Identifier: MIT */
+#include "memory/condemn.h"
+#include "memory/publish.h"
+
 #include <errno.h>
 #include <mproc/bytes.h>
 #include <mproc/memory.h>
+#include <stdint.h>
 #include <string.h>
 
 /* From its allocation on, the block is named by the result, which lies in the heap where workers are processes: whoever
@@ -36,16 +40,40 @@ int mproc_bytes_copy(struct mproc_bytes *result, const void *data, size_t size)
     return 0;
 }
 
+/* In the lowest bit of a result's address: its block is condemned. */
+enum { BYTES_CONDEMNED = 1 };
+
+static void set_address(struct mproc_bytes *result, uintptr_t address)
+{
+    __atomic_store_n(&result->data, (void *)address, __ATOMIC_SEQ_CST);
+}
+
+/* What lies in the heap others will find there if this process is killed, and they free what it points to: with the
+ * steps of memory/condemn.h. */
+static int free_for_survivors(struct mproc_bytes *result)
+{
+    uintptr_t address = (uintptr_t)result->data;
+    void *block = (void *)(address & ~(uintptr_t)BYTES_CONDEMNED);
+    if (!(address & BYTES_CONDEMNED)) {
+        if (!memory_is_block(block, 0))
+            return mproc_free(block);
+        memory_condemn(block);
+        set_address(result, address | BYTES_CONDEMNED);
+    }
+    memory_free_condemned(block);
+    set_address(result, 0);
+    result->size = 0;
+    return 0;
+}
+
 int mproc_bytes_free(struct mproc_bytes *result)
 {
-    void *block = result ? result->data : NULL;
-    if (!block)
+    if (!result || !result->data)
         return 0;
-    struct mproc_bytes before = *result;
-    /* First, so that a survivor does not free it, too. */
-    *result = (struct mproc_bytes) { NULL, 0 };
-    int err = mproc_free(block);
-    if (err)
-        *result = before;
+    if (mproc_is_shared(result) && mproc_is_shared(result->data))
+        return free_for_survivors(result);
+    int err = mproc_free(result->data);
+    if (!err)
+        *result = (struct mproc_bytes) { NULL, 0 };
     return err;
 }

@@ -23,6 +23,7 @@ enum { LARGE = 200000 };
 struct world {
     mproc_lock lock;
     char *small, *large, *where;
+    struct mproc_bytes result, large_result;
 };
 
 static struct world *world;
@@ -197,6 +198,40 @@ static void check_freed(bool whole)
     check_heap(0);
 }
 
+/* ---- results of any length, which survivors of a worker free again */
+
+static void give_results(void)
+{
+    world->result = world->large_result = (struct mproc_bytes) { NULL, 0 };
+    assert_non_null(mproc_bytes_allocate(&world->result, 1000));
+    assert_non_null(mproc_bytes_allocate(&world->large_result, LARGE));
+}
+
+static void free_result(void)
+{
+    mproc_bytes_free(&world->result);
+}
+
+static void free_large_result(void)
+{
+    mproc_bytes_free(&world->large_result);
+}
+
+static void allocate_result_again(void)
+{
+    mproc_bytes_allocate(&world->result, 3000);
+}
+
+static void check_results(bool whole)
+{
+    (void)whole;
+    assert_int_equal(mproc_bytes_free(&world->result), 0);
+    assert_int_equal(mproc_bytes_free(&world->large_result), 0);
+    assert_null(world->result.data);
+    assert_null(world->large_result.data);
+    check_heap(0);
+}
+
 /* ---- publishing */
 
 static void clear_where(void)
@@ -304,6 +339,21 @@ static void every_operation_on_the_heap(void **state)
           .ready = join_heap,
           .operation = free_large,
           .check = check_freed },
+        { .name = "free a result",
+          .prepare = give_results,
+          .ready = join_heap,
+          .operation = free_result,
+          .check = check_results },
+        { .name = "free a large result",
+          .prepare = give_results,
+          .ready = join_heap,
+          .operation = free_large_result,
+          .check = check_results },
+        { .name = "allocate a result again",
+          .prepare = give_results,
+          .ready = join_heap,
+          .operation = allocate_result_again,
+          .check = check_results },
         { .name = "publish",
           .prepare = clear_where,
           .ready = join_heap,
@@ -317,7 +367,9 @@ static void every_operation_on_the_heap(void **state)
     long points = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         bool is_long = all[i].operation == sweep || all[i].operation == fill_and_trim; /* looks at every block */
-        points += steps_run(&all[i], is_long ? stepper_stride(997) == 1 ? 7 : 997 : stepper_stride(29));
+        long often = all[i].operation == free_result || all[i].operation == free_large_result ? stepper_stride(5)
+                                                                                              : stepper_stride(29);
+        points += steps_run(&all[i], is_long ? stepper_stride(997) == 1 ? 7 : 997 : often);
         baseline = in_use();
     }
     printf("points: %ld\n", points);
