@@ -243,14 +243,14 @@ inside:
             if
             :: gives_up -> goto give_up
             :: !gives_up
-            :: !gives_up && !recovered && deaths > 0 -> goto recover
+            :: !gives_up && !recovered && DEATHS > 0 -> goto recover
             fi;
 look:
             /* find_offer */
             if
             :: returned > 0 -> c = FIRST_RETURNED; goto take_returned
             :: returned == 0 && head < published -> goto take
-            :: returned == 0 && head == published && !recovered && deaths > 0 -> goto recover
+            :: returned == 0 && head == published && !recovered && DEATHS > 0 -> goto recover
             :: else -> goto nothing
             fi
         }
@@ -401,9 +401,23 @@ recover:
 recover_claim:
             seen = owner[c];
             if
-            :: seen == 0 || seen == RETURNED || is_alive(PROCESS(seen)) -> goto recover_next
+            :: seen == 0 || seen == RETURNED -> goto recover_next
+            :: else
+            fi
+        }
+        /* It may have gone on meanwhile, and died then: once it is dead the word stays. */
+        atomic {
+            if
+            :: is_alive(PROCESS(seen)) -> goto recover_next
             :: else
             fi;
+#ifndef MUTANT_OWNER_NOT_SEEN_AGAIN
+            seen = owner[c];
+            if
+            :: seen == 0 -> goto recover_next
+            :: else
+            fi;
+#endif
             recovered = true;
             if
             :: PHASE(seen) == READING
