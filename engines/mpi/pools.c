@@ -49,7 +49,8 @@ static uint64_t last_id;
 /* As many as it has workers; of short batches some more, so that it need not wait for the next. */
 static unsigned room(const struct rank *rank)
 {
-    unsigned most = rank->machine.workers * (rank->batch_took < SHORT_BATCH ? 4 : 1);
+    unsigned each = rank->batch_took < SHORT_BATCH / 10 ? 8 : rank->batch_took < SHORT_BATCH ? 4 : 1;
+    unsigned most = rank->machine.workers * each;
     return rank->heard && rank->batches < most ? most - rank->batches : 0;
 }
 

@@ -98,7 +98,7 @@ static int look_at_pool(struct redis *redis, uint64_t id, const struct mproc_eng
     command_begin(&command, "SREM");
     command_add(&command, pools);
     command_add(&command, text);
-    return redis_push(redis, &command, 0, false);
+    return redis_push(redis, &command);
 }
 
 /* Those that the agent knows, and are listed no more. */

@@ -97,7 +97,7 @@ static void give_back(struct redis *redis, const char *stream, const redisReply 
     command_add(&command, "RETRYCOUNT");
     command_add(&command, "0");
     command_add(&command, "JUSTID");
-    redis_push(redis, &command, 0, false);
+    redis_push(redis, &command);
 }
 
 /* The feed may be given batches until it has answered. */
@@ -177,7 +177,7 @@ static int look_at(struct redis *redis, const char *name, struct mproc_engine_ma
     command_begin(&command, "SREM");
     command_add(&command, agents);
     command_add(&command, name);
-    int err = redis_push(redis, &command, 0, false);
+    int err = redis_push(redis, &command);
     return err ? err : 0;
 }
 

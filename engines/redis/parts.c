@@ -44,7 +44,7 @@ int redis_store_parts(struct redis *redis, const struct pool *pool, const char *
     command_begin_script(&command, last_script, 2);
     command_add(&command, pool->keys[KEY_POOL]);
     command_add(&command, pool->keys[KEY_PARTS]);
-    int err = redis_push(redis, &command, 0, false);
+    int err = redis_push(redis, &command);
     return err ? err : (int)count;
 }
 
@@ -104,7 +104,7 @@ int redis_drop_parts(struct redis *redis, const struct pool *pool, const char *n
             name_part(fields[i], sizeof fields[i], name, part);
             command_add(&command, fields[i]);
         }
-        err = redis_push(redis, &command, 0, false);
+        err = redis_push(redis, &command);
     }
     return err;
 }

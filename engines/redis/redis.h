@@ -45,13 +45,16 @@ struct pool {
 struct held {
     uint64_t pool, number;
     unsigned times;
-    int parts; /* that it came in; -1: not known */
+    int parts;          /* that it came in; -1: not known */
+    bool is_completing; /* that was sent, and not answered */
+    int64_t not_before; /* of completing it again */
 };
 
 /* A command whose answer is not waited for. */
 struct pending {
-    uint64_t number; /* the batch that it submits; 0: whatever */
+    uint64_t number; /* the batch that it submits or completes; 0: whatever */
     bool again;      /* it was submitted before */
+    uint64_t pool;   /* of what it completes */
 };
 
 struct rejection {
@@ -121,8 +124,9 @@ int redis_call(struct redis *redis, const struct command *command, redisReply **
 /* The same of a reply that is a number. */
 int redis_call_number(struct redis *redis, const struct command *command, int64_t *number);
 
-/* Runs one and does not wait. `number`, `again`: as in `pending`. */
-int redis_push(struct redis *redis, const struct command *command, uint64_t number, bool again);
+/* Runs one, and does not wait. */
+int redis_push(struct redis *redis, const struct command *command);
+int redis_push_for(struct redis *redis, const struct command *command, struct pending pending);
 
 /* To be told with the next results. There is room for PENDING_MOST and a few. */
 void redis_reject(struct redis *redis, uint64_t number, enum mproc_engine_rejection why);
@@ -213,6 +217,9 @@ int redis_find_agent(struct redis *redis, const char *consumer, int64_t *there);
 int redis_fetch(void *connection, unsigned most, const struct mproc_engine_tasks *tasks, void *context);
 int redis_complete(void *connection, uint64_t pool, uint64_t number, const void *data, size_t size);
 int redis_tend_agent(struct redis *redis);
+
+/* Takes the answer to a completion that was not waited for; NULL: there will be none. */
+void redis_settle_completion(struct redis *redis, const struct pending *pending, const redisReply *reply);
 
 /* Completes a batch whose machine is lost. */
 int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times);

@@ -213,10 +213,12 @@ void redis_reject(struct redis *redis, uint64_t number, enum mproc_engine_reject
 static void reject_pending(struct redis *redis)
 {
     for (; redis->pending_count > 0; redis->pending_count--) {
-        uint64_t number = redis->pending[redis->pending_first].number;
+        struct pending pending = redis->pending[redis->pending_first];
         redis->pending_first = (redis->pending_first + 1) % PENDING_MOST;
-        if (number)
-            redis_reject(redis, number, MPROC_ENGINE_DOUBTFUL);
+        if (pending.pool)
+            redis_settle_completion(redis, &pending, NULL);
+        else if (pending.number)
+            redis_reject(redis, pending.number, MPROC_ENGINE_DOUBTFUL);
     }
 }
 
@@ -288,7 +290,9 @@ static int lose_main(struct redis *redis, int err)
 static void settle(struct redis *redis, const struct pending *pending, const redisReply *reply)
 {
     uint64_t number = pending->number;
-    if (!number)
+    if (pending->pool)
+        redis_settle_completion(redis, pending, reply);
+    if (!number || pending->pool)
         return;
     if (reply->type == REDIS_REPLY_NIL) { /* there is no stream */
         redis_reject(redis, number, pending->again ? MPROC_ENGINE_GONE : MPROC_ENGINE_NOT_TAKEN);
@@ -324,7 +328,7 @@ int redis_take_pending(struct redis *redis, bool all)
     return redis->failure;
 }
 
-int redis_push(struct redis *redis, const struct command *command, uint64_t number, bool again)
+int redis_push_for(struct redis *redis, const struct command *command, struct pending pending)
 {
     int err = redis->rejections_count >= PENDING_MOST ? -EAGAIN : redis_connect(redis, 0);
     if (!err && redis->pending_count == PENDING_MOST)
@@ -334,8 +338,13 @@ int redis_push(struct redis *redis, const struct command *command, uint64_t numb
     err = resp_send(&redis->main, command, link_now() + COMMAND_PATIENCE);
     if (err)
         return lose_main(redis, err);
-    redis->pending[(redis->pending_first + redis->pending_count++) % PENDING_MOST] = (struct pending) { number, again };
+    redis->pending[(redis->pending_first + redis->pending_count++) % PENDING_MOST] = pending;
     return 0;
+}
+
+int redis_push(struct redis *redis, const struct command *command)
+{
+    return redis_push_for(redis, command, (struct pending) { .number = 0 });
 }
 
 int redis_call(struct redis *redis, const struct command *command, redisReply **reply)

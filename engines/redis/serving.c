@@ -9,6 +9,7 @@
 
 #define SECOND INT64_C(1000000000)
 #define CANCELS_EVERY (SECOND / 10)
+#define COMPLETE_AGAIN (SECOND / 20)
 #define FEED_PATIENCE (6 * SECOND)
 
 enum { BLOCK_MS = 500, STREAMS_MOST = 16 };
@@ -31,36 +32,82 @@ static const char complete_script[] = "if redis.call('EXISTS',KEYS[1])==0 then r
                                       "for i=0,c-1 do redis.call('HDEL',KEYS[5],'t'..ARGV[2]..':'..i) end "
                                       "return 1";
 
+/* Texts that a command to complete points to. */
+struct completion {
+    char id[48], name[RESULT_NAME_SIZE];
+    int parts; /* of the result; 0: it is not in parts */
+};
+
+static void write_completion(struct command *command, struct completion *completion, const struct pool *pool,
+                             const struct held *held, const void *data, size_t size)
+{
+    snprintf(completion->id, sizeof completion->id, "%llu-%u", (unsigned long long)held->number, held->times);
+    command_begin_script(command, complete_script, POOL_KEYS);
+    for (int i = 0; i < POOL_KEYS; i++)
+        command_add(command, pool->keys[i]);
+    command_add(command, completion->id);
+    command_add_number(command, (int64_t)held->number);
+    command_add_data(command, completion->parts ? "" : data, completion->parts ? 0 : size);
+    command_add_number(command, completion->parts);
+    command_add_number(command, held->parts);
+    command_add(command, completion->name);
+}
+
 /* Returns 1 if the result was recorded. */
-static int complete(struct redis *redis, const struct pool *pool, const struct held *held, const void *data,
-                    size_t size)
+static int complete_and_wait(struct redis *redis, const struct pool *pool, const struct held *held, const void *data,
+                             size_t size)
 {
     struct command command;
-    char id[48], name[RESULT_NAME_SIZE] = "";
-    int parts = 0;
+    struct completion completion = { .parts = 0 };
     int64_t recorded;
-    snprintf(id, sizeof id, "%llu-%u", (unsigned long long)held->number, held->times);
     if (size > PART_BYTES) {
-        snprintf(name, sizeof name, "r%s-%llu", redis->token, (unsigned long long)redis->results_in_parts++);
-        parts = redis_store_parts(redis, pool, name, data, size);
+        snprintf(completion.name, sizeof completion.name, "r%s-%llu", redis->token,
+                 (unsigned long long)redis->results_in_parts++);
+        completion.parts = redis_store_parts(redis, pool, completion.name, data, size);
     }
-    if (parts < 0)
-        return parts;
-    command_begin_script(&command, complete_script, POOL_KEYS);
-    for (int i = 0; i < POOL_KEYS; i++)
-        command_add(&command, pool->keys[i]);
-    command_add(&command, id);
-    command_add_number(&command, (int64_t)held->number);
-    command_add_data(&command, parts ? "" : data, parts ? 0 : size);
-    command_add_number(&command, parts);
-    command_add_number(&command, held->parts);
-    command_add(&command, name);
+    if (completion.parts < 0)
+        return completion.parts;
+    write_completion(&command, &completion, pool, held, data, size);
     int err = redis_call_number(redis, &command, &recorded);
     if (!err)
         redis->full_since = 0;
-    if (!err && !recorded && parts)
-        redis_drop_parts(redis, pool, name, (unsigned)parts);
+    if (!err && !recorded && completion.parts)
+        redis_drop_parts(redis, pool, completion.name, (unsigned)completion.parts);
     return err ? err : recorded == 1;
+}
+
+void redis_settle_completion(struct redis *redis, const struct pending *pending, const redisReply *reply)
+{
+    struct held *held = redis_find_held(redis, pending->pool, pending->number);
+    if (held)
+        held->is_completing = false;
+    if (!reply)
+        return;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        if (held)
+            held->not_before = link_now() + COMPLETE_AGAIN;
+        redis_error(redis, reply);
+        return;
+    }
+    redis->bad_since = redis->full_since = 0;
+    if (held)
+        redis_let_go(redis, held);
+}
+
+/* Sent the first time that it is called, so that the next batches need not wait for the answer. */
+static int complete_soon(struct redis *redis, const struct pool *pool, struct held *held, const void *data, size_t size)
+{
+    struct command command;
+    struct completion completion = { .parts = 0 };
+    if (link_now() < held->not_before)
+        return -EAGAIN;
+    write_completion(&command, &completion, pool, held, data, size);
+    struct pending pending = { .number = held->number, .pool = held->pool };
+    int err = redis_push_for(redis, &command, pending);
+    held = redis_find_held(redis, pending.pool, pending.number);
+    if (!err && held)
+        held->is_completing = true;
+    return err;
 }
 
 int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const void *data, size_t size)
@@ -71,17 +118,23 @@ int redis_complete(void *connection, uint64_t pool_id, uint64_t number, const vo
     if (!held)
         return 0;
     redis_pool_keys(redis, &pool, pool_id);
-    int result = complete(redis, &pool, held, data, size);
-    if (result < 0)
-        return result;
-    redis_let_go(redis, held);
-    return 0;
+    if (size > PART_BYTES) {
+        int result = complete_and_wait(redis, &pool, held, data, size);
+        held = result < 0 ? NULL : redis_find_held(redis, pool_id, number);
+        if (held)
+            redis_let_go(redis, held);
+        return result < 0 ? result : 0;
+    }
+    int err = held->is_completing ? 0 : complete_soon(redis, &pool, held, data, size);
+    if (!err)
+        err = redis_take_pending(redis, false);
+    return err ? err : redis_find_held(redis, pool_id, number) ? -EAGAIN : 0;
 }
 
 int redis_complete_as_lost(struct redis *redis, const struct pool *pool, uint64_t number, unsigned times)
 {
-    struct held held = { pool->id, number, times, -1 };
-    int result = complete(redis, pool, &held, "", 0);
+    struct held held = { .pool = pool->id, .number = number, .times = times, .parts = -1 };
+    int result = complete_and_wait(redis, pool, &held, "", 0);
     return result < 0 ? result : 0;
 }
 

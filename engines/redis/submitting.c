@@ -302,7 +302,7 @@ int redis_submit(void *connection, const struct mproc_engine_batch *batch)
         write_parts_command(redis, &command, id, parts, name);
     else
         write_data_command(redis, &command, id, batch);
-    err = redis_push(redis, &command, batch->number, again);
+    err = redis_push_for(redis, &command, (struct pending) { .number = batch->number, .again = again });
     if (!err && !again)
         redis->submitted = batch->number;
     return err;
@@ -404,7 +404,7 @@ static int forget_results(struct redis *redis)
     command_add(&command, redis->self.keys[KEY_RESULTS]);
     command_add(&command, "MINID");
     command_add(&command, next);
-    return redis_push(redis, &command, 0, false);
+    return redis_push(redis, &command);
 }
 
 static int take_results(struct redis *redis, const redisReply *reply, const struct mproc_engine_results *results,

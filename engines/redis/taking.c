@@ -58,7 +58,8 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
         if (err)
             return err;
     }
-    redis->held[redis->held_count++] = (struct held) { pool->id, number, times, (int)count };
+    redis->held[redis->held_count++] =
+        (struct held) { .pool = pool->id, .number = number, .times = times, .parts = (int)count };
     if (!tasks->batch(context, pool->id, number, data ? data->str : whole, size)) {
         redis->held_count--;
         redis_expect_own(redis, OWN_EVERY); /* or its lease runs out */

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Bytes of inputs or results that a batch has at most, unless one item alone has more. */
-#define BATCH_BYTES_MOST ((size_t)256 << 10)
+#define BATCH_BYTES_MOST ((size_t)460 << 10)
 
 enum { BATCH_ITEMS_MOST = 4096 };
 
@@ -222,10 +222,14 @@ bool cluster_send_again(struct cluster *cluster)
 
 /* ---- what to send */
 
-/* A few more than there are workers, so that these need not wait for what comes next. */
+/* What takes less is short. */
+#define SHORT_BATCH INT64_C(5000000)
+
+/* So many more than there are workers that these need not wait for what comes next. */
 static bool has_room(const struct cluster *cluster)
 {
-    unsigned window = cluster->workers ? 5 * cluster->workers + 2 : 0;
+    unsigned each = cluster->batch_took < SHORT_BATCH ? 10 : 5;
+    unsigned window = cluster->workers ? each * cluster->workers + 2 : 0;
     return cluster->flights_count < window && cluster->flights_count < FLIGHTS_MOST &&
            (cluster->flights_count == 0 || cluster->flight_bytes < FLIGHT_BYTES_MOST);
 }

@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* Work in a batch: long beside what its way costs, short enough that machines end at about the same time. */
-#define BATCH_SHORT INT64_C(2500000)
-#define BATCH_LONG INT64_C(10000000)
+#define BATCH_SHORT INT64_C(4000000)
+#define BATCH_LONG INT64_C(16000000)
 
 /* When little is left it is split finely, but not so finely that the way takes longer than the work. */
 #define BATCH_LEAST INT64_C(300000)

@@ -270,6 +270,26 @@ static void an_agent_has_no_part_in_what_one_of_its_name_had_before(void **state
     close_farm();
 }
 
+static void a_result_of_which_no_answer_came_is_said_again_and_counts_once(void **state)
+{
+    (void)state;
+    open_farm(server.port, proxy.port);
+    let_agent_see_the_pool();
+    submit(1);
+    look_until(&begun[1], 1, 4);
+    proxy_silence(&proxy, MAIN_LINK);
+    assert_int_equal(engine->complete(agent, pool_id, 1, "result", 6), -EAGAIN);
+    server_wait_says(&server, "xlen $TASKS", "^0$");
+    assert_int_equal(engine->complete(agent, pool_id, 1, "result", 6), -EAGAIN);
+    proxy_break(&proxy);
+    complete(1);
+    look_until(&completed[1], 1, 4);
+    look_for(500);
+    assert_int_equal(completed[1], 1);
+    assert_int_equal(begun[1], 1);
+    close_farm();
+}
+
 /* ---- a pool's */
 
 static void a_batch_that_was_refused_without_the_pool_knowing_is_submitted_anew(void **state)
@@ -362,6 +382,7 @@ static void batches_outlive_a_server_that_was_killed(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(a_batch_that_was_delivered_to_a_link_that_broke_is_begun_once, set_up, tear_down),
     cmocka_unit_test_setup_teardown(an_agent_has_no_part_in_what_one_of_its_name_had_before, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(a_result_of_which_no_answer_came_is_said_again_and_counts_once, set_up, tear_down),
     cmocka_unit_test_setup_teardown(a_batch_that_was_refused_without_the_pool_knowing_is_submitted_anew, set_up,
                                     tear_down),
     cmocka_unit_test_setup_teardown(a_batch_of_which_no_answer_came_and_that_is_done_is_not_submitted_again, set_up,
