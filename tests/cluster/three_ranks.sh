@@ -4,7 +4,7 @@
 # shellcheck disable=SC1091,SC2034 # hosts.sh, and what only it uses
 set -eu
 farm=$(realpath "$1")
-scenes=${SCENES:-1 2 3 4}
+scenes=${SCENES:-1 2 3 4 5}
 net=10.77.98
 name=mproc-$$
 work='' scene='' said='' submitter='' recovery=''
@@ -191,6 +191,25 @@ scene_4() {
     recovery=
     said=$(grep "rank 2 .*has not been heard of" "$work/$scene.log") || fail "scene 4: the pool does not say why it breaks"
     end_scene 4 "rank killed, mpirun goes on: \"$said\"; all $count processes gone after $all_after ms"
+}
+
+# As Slurm suspends a job: all of it stands still for longer than a rank may be silent.
+scene_5() {
+    begin_scene 5
+    start 300 1 0 0 150
+    for host in a b c; do
+        wait_in_the_midst $host 1
+    done
+    all=$(processes)
+    # shellcheck disable=SC2086
+    kill -STOP $all
+    sleep 7
+    # shellcheck disable=SC2086
+    kill -CONT $all
+    open_gate
+    end_well 60
+    [ "$said" = "300 tasks, 0 lost, 0 recorded twice, 0 ran twice" ] || fail "scene 5: $said"
+    end_scene 5 "suspended for 7 s: $said"
 }
 
 # ---- all of it
