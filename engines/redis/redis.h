@@ -15,7 +15,8 @@
  *   mproc:{FARM}:pool:ID:mark     number of the attempt that made these keys: a pool that knows another one was
  * forgotten
  *
- * A pool's keys end by themselves when it has not been heard of for POOL_LEASES leases.
+ * A pool's keys end by themselves when it has not been heard of for POOL_LEASES leases, and for longer than its
+ * patience: a server that is away for less, and comes back as it was, has forgotten nothing.
  *
  * A batch is completed by a script: its result is recorded only if the acknowledgement counted, that is, if the batch
  * was still in the group's list of entries that somebody works on. So the first one to complete it wins, and an agent
@@ -146,6 +147,7 @@ bool redis_may_be_lost(const struct redis *redis);
 
 void redis_key(const struct redis *redis, char *key, const char *name);
 void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id);
+/* How long a pool's keys last. */
 int64_t redis_pool_milliseconds(const struct redis *redis);
 
 /* A command that runs a script with keys; values are added afterwards. */

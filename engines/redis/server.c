@@ -13,6 +13,9 @@
 #define CONNECT_PATIENCE (3 * SECOND)
 #define CONNECT_AGAIN (SECOND / 5)
 
+/* What the server takes for a time to live is less than 2^63 less its clock; a month is as good as for ever. */
+#define POOL_MILLISECONDS_MOST (INT64_C(31) * 24 * 3600 * 1000)
+
 /* What was seen longer ago is another time. */
 #define FULL_SEEN (5 * SECOND)
 
@@ -42,7 +45,10 @@ void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id)
 
 int64_t redis_pool_milliseconds(const struct redis *redis)
 {
-    return redis->options.lease / 1000000 * POOL_LEASES;
+    int64_t least = redis->options.lease * POOL_LEASES, patience = redis->options.patience;
+    int64_t most = INT64_MAX - redis->options.lease, time = patience < most ? patience + redis->options.lease : most;
+    time = (time > least ? time : least) / 1000000;
+    return time < POOL_MILLISECONDS_MOST ? time : POOL_MILLISECONDS_MOST;
 }
 
 void command_begin_script(struct command *command, const char *script, int keys)

@@ -6,7 +6,8 @@
  *                                                                 from twice that on GATE.2, and so on
  *     farm --mproc-agent URL ...
  *
- * $FARM_RECORDS is the folder of records; $FARM_HOST is what an agent's are called, before the process's id.
+ * $FARM_PATIENCE is the pool's, in seconds; default 60. $FARM_RECORDS is the folder of records; $FARM_HOST is what an
+ * agent's are called, before the process's id.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -148,6 +149,7 @@ static int map(const struct order *order)
     struct mproc_pool_statistics statistics = { .size = sizeof statistics };
     struct mproc_error error;
     mproc_pool *pool;
+    const char *patience = getenv("FARM_PATIENCE");
     if (!works || !results || !outcomes)
         return 2;
     for (int i = 0; i < order->tasks; i++) {
@@ -155,8 +157,9 @@ static int map(const struct order *order)
         if (order->gate && i >= order->gate_from)
             snprintf(works[i].gate, sizeof works[i].gate, "%s.%d", order->gate, i / order->gate_from);
     }
-    int result = mproc_pool_open(&pool, .cluster = order->url, .cluster_options.lease = MPROC_SEC(2),
-                                 .cluster_options.patience = MPROC_SEC(60), .error = &error);
+    int result =
+        mproc_pool_open(&pool, .cluster = order->url, .cluster_options.lease = MPROC_SEC(2),
+                        .cluster_options.patience = MPROC_SEC(patience ? atoi(patience) : 60), .error = &error);
     if (result == 0) {
         result = mproc_map(pool, work, works, results, (size_t)order->tasks, .retries = order->retries,
                            .chunk = (size_t)order->chunk, .outcomes = outcomes, .error = &error);

@@ -185,6 +185,14 @@ void server_command(const struct server *server, const char *command)
     assert_int_equal(run_script(line, server->folder), 0);
 }
 
+int server_begin_command(const struct server *server, const char *command)
+{
+    char line[TEXT_SIZE];
+    const char *const arguments[] = { "sh", "-c", line, NULL };
+    snprintf(line, sizeof line, "exec redis-cli -p %d %s", server->port, command);
+    return run(arguments, server->folder);
+}
+
 void server_wait_says(const struct server *server, const char *command, const char *pattern)
 {
     char line[3 * TEXT_SIZE];

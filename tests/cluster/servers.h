@@ -36,6 +36,9 @@ const char *server_file(const struct server *server, const char *name);
 /* Runs a command of redis-cli, such as "config set maxmemory 1mb". */
 void server_command(const struct server *server, const char *command);
 
+/* Begins to, and returns the process that does, to be waited for. */
+int server_begin_command(const struct server *server, const char *command);
+
 /* Waits until the answer to a command of redis-cli has a line that fits the pattern of grep. In the command $TASKS is
  * the key of the tasks of the one pool. */
 void server_wait_says(const struct server *server, const char *command, const char *pattern);

@@ -177,7 +177,10 @@ scene_3() {
     begin_scene 3
     url=redis://$net.1:$port/$scene
     start_agents a b c
+    FARM_PATIENCE=8
+    export FARM_PATIENCE
     submit 300 1000 0 0 12 "$work/never"
+    unset FARM_PATIENCE
     wait_in_the_midst '[abc]' 8
     [ -n "$(cli KEYS "mproc:{$scene}:pool:*")" ] || fail "scene 3: the pool has no keys"
     kill -9 "$submitter"
