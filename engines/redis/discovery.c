@@ -92,12 +92,11 @@ static int look_at_pool(struct redis *redis, uint64_t id, const struct mproc_eng
     freeReplyObject(reply);
     if (!gone)
         return 0;
-    char pools[KEY_SIZE], text[20];
+    char pools[KEY_SIZE];
     redis_key(redis, pools, "pools");
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)id);
     command_begin(&command, "SREM");
     command_add(&command, pools);
-    command_add(&command, text);
+    command_add(&command, stranger.name);
     return redis_push(redis, &command);
 }
 
@@ -106,9 +105,8 @@ static void drop_unlisted(struct redis *redis, const redisReply *list, const str
                           void *context)
 {
     for (unsigned i = 0; i < redis->pools_count;) {
-        char id[20];
+        const char *id = redis->pools[i].name;
         bool listed = false;
-        snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->pools[i].id);
         for (size_t j = 0; j < list->elements && !listed; j++)
             listed = list->element[j]->type == REDIS_REPLY_STRING && strcmp(list->element[j]->str, id) == 0;
         if (listed)

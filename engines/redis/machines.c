@@ -52,9 +52,7 @@ int redis_register(struct redis *redis, int64_t deadline)
 {
     const struct mproc_engine_machine nothing = { .workers = 0 };
     int64_t mine = 0, until = link_now() + redis->options.lease + redis->options.lease / 4;
-    char name[MPROC_MACHINE_NAME_SIZE + 8];
-    snprintf(name, sizeof name, "agent:%s", redis->name);
-    redis_key(redis, redis->agent_key, name);
+    redis_agent_key(redis, redis->agent_key, redis->name);
     snprintf(redis->consumer, sizeof redis->consumer, "%s-%s", redis->token, redis->name);
     snprintf(redis->news_seen, sizeof redis->news_seen, "$");
     while (!mine) {
@@ -159,9 +157,8 @@ static int look_at(struct redis *redis, const char *name, struct mproc_engine_ma
 {
     struct command command;
     redisReply *reply;
-    char key[KEY_SIZE], agent[MPROC_MACHINE_NAME_SIZE + 8], agents[KEY_SIZE];
-    snprintf(agent, sizeof agent, "agent:%.63s", name);
-    redis_key(redis, key, agent);
+    char key[KEY_SIZE], agents[KEY_SIZE];
+    redis_agent_key(redis, key, name);
     command_begin(&command, "GET");
     command_add(&command, key);
     int result = redis_call(redis, &command, &reply);
@@ -185,12 +182,11 @@ int redis_find_agent(struct redis *redis, const char *consumer, int64_t *there)
 {
     struct command command;
     redisReply *reply;
-    char agent[MPROC_MACHINE_NAME_SIZE + 8], key[KEY_SIZE];
+    char key[KEY_SIZE];
     *there = 0;
     if (strlen(consumer) <= TOKEN_SIZE)
         return 0;
-    snprintf(agent, sizeof agent, "agent:%.63s", consumer + TOKEN_SIZE + 1);
-    redis_key(redis, key, agent);
+    redis_agent_key(redis, key, consumer + TOKEN_SIZE + 1);
     command_begin(&command, "GET");
     command_add(&command, key);
     int err = redis_call(redis, &command, &reply);

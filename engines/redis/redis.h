@@ -37,6 +37,7 @@ enum pool_key { KEY_POOL, KEY_TASKS, KEY_RESULTS, KEY_CANCELS, KEY_PARTS, KEY_MA
 /* A pool: the connection's own, or one that an agent knows. */
 struct pool {
     uint64_t id;
+    char name[20]; /* the id, as keys have it */
     char keys[POOL_KEYS][KEY_SIZE];
     bool served, asked;
     bool was_left;                             /* some of its batches were begun here, and not ended */
@@ -145,6 +146,7 @@ int redis_suffer(struct redis *redis, const char *what);
  * nobody could renew a lease meanwhile. */
 bool redis_may_be_lost(const struct redis *redis);
 
+void redis_agent_key(const struct redis *redis, char *key, const char *name);
 void redis_key(const struct redis *redis, char *key, const char *name);
 void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id);
 /* How long a pool's keys last. */

@@ -35,12 +35,20 @@ void redis_key(const struct redis *redis, char *key, const char *name)
     snprintf(key, KEY_SIZE, "%s%s", redis->prefix, name);
 }
 
+void redis_agent_key(const struct redis *redis, char *key, const char *name)
+{
+    char agent[MPROC_MACHINE_NAME_SIZE + 8];
+    snprintf(agent, sizeof agent, "agent:%.63s", name);
+    redis_key(redis, key, agent);
+}
+
 void redis_pool_keys(const struct redis *redis, struct pool *pool, uint64_t id)
 {
     static const char *const names[POOL_KEYS] = { "", ":tasks", ":results", ":cancels", ":parts", ":mark" };
     pool->id = id;
+    snprintf(pool->name, sizeof pool->name, "%016llx", (unsigned long long)id);
     for (int i = 0; i < POOL_KEYS; i++)
-        snprintf(pool->keys[i], KEY_SIZE, "%spool:%016llx%s", redis->prefix, (unsigned long long)id, names[i]);
+        snprintf(pool->keys[i], KEY_SIZE, "%spool:%s%s", redis->prefix, pool->name, names[i]);
 }
 
 int64_t redis_pool_milliseconds(const struct redis *redis)

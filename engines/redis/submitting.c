@@ -38,17 +38,16 @@ static void add_pool_keys(struct command *command, const struct pool *pool)
 static int make_keys(struct redis *redis, int64_t *mark)
 {
     struct command command;
-    char pools[KEY_SIZE], news[KEY_SIZE], id[20];
+    char pools[KEY_SIZE], news[KEY_SIZE];
     redis_key(redis, pools, "pools");
     redis_key(redis, news, "news");
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
     command_begin_script(&command, begin_script, POOL_KEYS + 2);
     add_pool_keys(&command, &redis->self);
     command_add(&command, pools);
     command_add(&command, news);
     command_add_data(&command, redis->description, redis->description_size);
     command_add_number(&command, redis_pool_milliseconds(redis));
-    command_add(&command, id);
+    command_add(&command, redis->self.name);
     command_add_number(&command, ++redis->last_mark);
     return redis_call_number(redis, &command, mark);
 }
@@ -157,18 +156,17 @@ static int end_lost(struct redis *redis)
 int redis_tend_pool(struct redis *redis)
 {
     struct command command;
-    char pools[KEY_SIZE], id[20];
+    char pools[KEY_SIZE];
     int64_t there;
     int err = redis_connect(redis, 0);
     if (err)
         return err;
     redis_key(redis, pools, "pools");
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
     command_begin_script(&command, tend_script, POOL_KEYS + 1);
     add_pool_keys(&command, &redis->self);
     command_add(&command, pools);
     command_add_number(&command, redis_pool_milliseconds(redis));
-    command_add(&command, id);
+    command_add(&command, redis->self.name);
     err = redis_call_number(redis, &command, &there);
     if (!err && !there)
         err = redis_begin_again(redis);
@@ -178,7 +176,7 @@ int redis_tend_pool(struct redis *redis)
 void redis_end_pool(struct redis *redis)
 {
     struct command command;
-    char pools[KEY_SIZE], id[20];
+    char pools[KEY_SIZE];
     int64_t count;
     if (!redis->main.reader || !redis->description)
         return;
@@ -188,10 +186,9 @@ void redis_end_pool(struct redis *redis)
     if (redis_call_number(redis, &command, &count) != 0)
         return;
     redis_key(redis, pools, "pools");
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)redis->self.id);
     command_begin(&command, "SREM");
     command_add(&command, pools);
-    command_add(&command, id);
+    command_add(&command, redis->self.name);
     redis_call_number(redis, &command, &count);
 }
 

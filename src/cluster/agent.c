@@ -194,6 +194,16 @@ static _Noreturn void refuse(const char *program, const char *what)
     exit(2);
 }
 
+bool agent_read_workers(const char *text, int *workers)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (*end || end == text || number < 1 || number > MPROC_WORKERS_MAX)
+        return false;
+    *workers = (int)number;
+    return true;
+}
+
 /* A process that is nothing but an agent keeps the memory of a batch for the next one, rather than give it back to the
  * system and have it zeroed again, page by page. */
 static void keep_memory(void)
@@ -202,12 +212,24 @@ static void keep_memory(void)
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
 }
 
+_Noreturn void agent_serve(const char *program, struct mproc_agent_arguments *arguments)
+{
+    struct mproc_error error = { .message = "" };
+    arguments->error = &error;
+    keep_memory();
+    int err = mproc_agent_run_with(arguments);
+    if (err)
+        fprintf(stderr, "%s: %s\n", program, error.message[0] ? error.message : mproc_strerror(err));
+    exit(err ? 1 : 0);
+}
+
 void init_be_agent_if_told(int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], "--mproc-agent") != 0)
         return;
-    struct mproc_error error = { .message = "" };
-    struct mproc_agent_arguments arguments = { .size = sizeof arguments, .error = &error };
+    struct mproc_agent_arguments arguments = { .size = sizeof arguments };
+    char wrong_workers[64];
+    snprintf(wrong_workers, sizeof wrong_workers, "--mproc-workers needs a number from 1 to %d", MPROC_WORKERS_MAX);
     if (argc < 3)
         refuse(argv[0], "--mproc-agent needs a URL");
     arguments.url = argv[2];
@@ -219,15 +241,8 @@ void init_be_agent_if_told(int argc, char **argv)
             arguments.name = argv[i + 1];
             continue;
         }
-        char *end;
-        long number = strtol(argv[i + 1], &end, 10);
-        if (*end || end == argv[i + 1] || number < 1 || number > MPROC_WORKERS_MAX)
-            refuse(argv[0], "--mproc-workers needs a number from 1 on");
-        arguments.workers = (int)number;
+        if (!agent_read_workers(argv[i + 1], &arguments.workers))
+            refuse(argv[0], wrong_workers);
     }
-    keep_memory();
-    int err = mproc_agent_run_with(&arguments);
-    if (err)
-        fprintf(stderr, "%s: %s\n", argv[0], error.message[0] ? error.message : mproc_strerror(err));
-    exit(err ? 1 : 0);
+    agent_serve(argv[0], &arguments);
 }

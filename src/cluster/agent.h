@@ -5,6 +5,7 @@
 #include "cluster/engine.h"
 #include "cluster/messages.h"
 
+#include <mproc/cluster.h>
 #include <mproc/future.h>
 #include <mproc/pool.h>
 
@@ -51,6 +52,14 @@ struct agent {
     struct asking asking;
     bool leaving;
 };
+
+/* ---- agent.c */
+
+/* False if the text is no number of workers. */
+bool agent_read_workers(const char *text, int *workers);
+
+/* Is an agent, and nothing else, to the end of the process. */
+_Noreturn void agent_serve(const char *program, struct mproc_agent_arguments *arguments);
 
 /* ---- sessions.c */
 

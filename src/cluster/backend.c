@@ -5,7 +5,7 @@
 #include "cluster/program.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "os/process.h"
+#include "os/thread.h"
 #include "pool/board.h"
 #include "pool/options.h"
 #include "pool/worker.h"
@@ -199,15 +199,6 @@ static int connect_to(struct cluster *cluster, const struct mproc_pool_open_argu
     return err;
 }
 
-static int start_thread(struct cluster *cluster)
-{
-    sigset_t mask;
-    os_signals_block(&mask); /* signals are for the program's own threads */
-    int err = pthread_create(&cluster->thread, NULL, dispatch, cluster);
-    os_signals_restore(&mask);
-    return -err;
-}
-
 static void discard(struct cluster *cluster)
 {
     if (cluster->connection)
@@ -251,7 +242,7 @@ static int start(struct pool *pool, const struct mproc_pool_open_arguments *argu
         err = begin(cluster, arguments);
     pool->cluster = cluster;
     if (!err)
-        err = start_thread(cluster);
+        err = os_thread_start(&cluster->thread, dispatch, cluster);
     if (err) {
         discard(cluster);
         pool->cluster = NULL;

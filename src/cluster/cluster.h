@@ -30,6 +30,7 @@ struct flight {
     uint64_t number; /* 0: none */
     struct job *job;
     uint32_t first, count;
+    unsigned load; /* its part of cluster.load */
     size_t bytes;
     int64_t not_before; /* when it may be sent */
     bool sent, cancelled;
@@ -41,6 +42,7 @@ struct pace {
     const struct job *job;
     int64_t submitted; /* as the job's, so that another one in its memory is not taken for it */
     uint32_t want, least;
+    int64_t took; /* its last batch, on its machine; 0: none has come */
     uint32_t flights;
     size_t input_bytes, output_bytes; /* of an item that is bytes, in the last batch */
 };
@@ -57,6 +59,7 @@ struct cluster {
     struct flight flights[FLIGHTS_MOST];
     unsigned flights_used; /* no flight from here on */
     unsigned flights_count;
+    unsigned load; /* of all of them */
     size_t flight_bytes;
     uint64_t last_number;
     struct pace paces[POOL_JOBS];  /* by the job's index */

@@ -44,6 +44,7 @@ static struct pace *pace_of(struct cluster *cluster, const struct job *job)
         pace->job = job;
         pace->submitted = job->submitted;
         pace->want = pace->least = 1;
+        pace->took = 0;
         pace->input_bytes = pace->output_bytes = 0;
     }
     return pace;
@@ -76,6 +77,7 @@ void cluster_land(struct cluster *cluster, struct flight *flight)
     uint32_t index = job->index;
     cluster->flight_bytes -= flight->bytes;
     cluster->flights_count--;
+    cluster->load -= flight->load;
     cluster->paces[index].flights--;
     flight->number = 0;
     while (cluster->flights_used > 0 && cluster->flights[cluster->flights_used - 1].number == 0)
@@ -222,15 +224,25 @@ bool cluster_send_again(struct cluster *cluster)
 
 /* ---- what to send */
 
-/* What takes less is short. */
+/* Batches that take less are short, or long. */
 #define SHORT_BATCH INT64_C(5000000)
+#define LONG_BATCH INT64_C(50000000)
 
-/* So many more than there are workers that these need not wait for what comes next. */
-static bool has_room(const struct cluster *cluster)
+/* So many are on their way that workers need not wait for the next; and no more, as what is more urgent waits for all
+ * of them: two of long ones for each worker, five, or ten of short ones. How long a job's are is not known at first. */
+enum { LOAD_OF_A_WORKER = 10, LOAD_LONG = 5, LOAD_MIDDLE = 2, LOAD_SHORT = 1 };
+
+static unsigned load_of(const struct pace *pace)
 {
-    unsigned each = cluster->batch_took < SHORT_BATCH ? 10 : 5;
-    unsigned window = cluster->workers ? each * cluster->workers + 2 : 0;
-    return cluster->flights_count < window && cluster->flights_count < FLIGHTS_MOST &&
+    if (pace->took == 0 || pace->took >= LONG_BATCH)
+        return LOAD_LONG;
+    return pace->took >= SHORT_BATCH ? LOAD_MIDDLE : LOAD_SHORT;
+}
+
+static bool has_room(const struct cluster *cluster, unsigned load)
+{
+    unsigned most = cluster->workers ? LOAD_OF_A_WORKER * (cluster->workers + 1) : 0;
+    return cluster->load + load <= most && cluster->flights_count < FLIGHTS_MOST &&
            (cluster->flights_count == 0 || cluster->flight_bytes < FLIGHT_BYTES_MOST);
 }
 
@@ -273,10 +285,14 @@ static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32
             bytes += bytes_of(job, first + i, job->input_is_bytes);
         end_reading(cluster);
     }
-    *flight = (struct flight) {
-        .number = ++cluster->last_number, .job = job, .first = first, .count = count, .bytes = bytes
-    };
+    *flight = (struct flight) { .number = ++cluster->last_number,
+                                .job = job,
+                                .first = first,
+                                .count = count,
+                                .bytes = bytes,
+                                .load = load_of(&cluster->paces[job->index]) };
     cluster->flights_count++;
+    cluster->load += flight->load;
     cluster->flight_bytes += bytes;
     cluster->paces[job->index].flights++;
     cluster->paces[job->index].input_bytes = count ? bytes / count : 0;
@@ -289,7 +305,7 @@ static bool send_of(struct cluster *cluster, struct job *job)
     struct pool_shared *shared = cluster->pool->shared;
     struct pace *pace = pace_of(cluster, job);
     struct claim claim;
-    while (has_room(cluster) && !job_is_cancelled(job)) {
+    while (has_room(cluster, load_of(pace)) && !job_is_cancelled(job)) {
         if (!job_claim(job, cluster->claimer, 0, 0, next_items(cluster, job, pace), &claim)) {
             board_close(shared, job);
             board_announce_if_done(shared, job);
@@ -304,7 +320,7 @@ static bool send_of(struct cluster *cluster, struct job *job)
         board_close(shared, job);
         board_announce_if_done(shared, job);
     }
-    return has_room(cluster);
+    return has_room(cluster, load_of(pace));
 }
 
 void cluster_send(struct cluster *cluster)
@@ -313,7 +329,7 @@ void cluster_send(struct cluster *cluster)
     bool goes_on = cluster_send_again(cluster);
     uint32_t level;
     int picked;
-    while (goes_on && has_room(cluster) && (picked = board_pick(shared, &level)) >= 0) {
+    while (goes_on && has_room(cluster, LOAD_SHORT) && (picked = board_pick(shared, &level)) >= 0) {
         uint32_t index = (uint32_t)picked;
         mark(shared, index);             /* sequentially consistent, then: is it active? See "the life of a job" */
         cluster->paces[index].flights++; /* as if there were one more: the last to land is not to unmark it meanwhile */

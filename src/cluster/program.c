@@ -53,7 +53,7 @@ uint64_t program_family(void)
 /* Without a branch in it, so that several are looked at by one instruction: nearly all that is sent has none. */
 enum { LOOKED_AT_ONCE = 64 };
 
-__attribute__((optimize("O3"))) static bool any_is_between(const uintptr_t *words, uintptr_t first, uintptr_t end)
+static bool any_is_between(const uintptr_t *words, uintptr_t first, uintptr_t end)
 {
     uintptr_t any = 0;
     for (int i = 0; i < LOOKED_AT_ONCE; i++)

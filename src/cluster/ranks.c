@@ -100,14 +100,14 @@ static void begin_as_first(const struct mproc_engine *engine)
 
 static _Noreturn void serve(const char *program)
 {
-    struct mproc_error error = { .message = "" };
-    struct mproc_agent_arguments arguments = { .size = sizeof arguments, .url = url, .error = &error };
+    struct mproc_agent_arguments arguments = { .size = sizeof arguments, .url = url };
     const char *workers = getenv("MPROC_AGENT_WORKERS");
-    arguments.workers = workers ? (int)strtol(workers, NULL, 10) : 0;
-    int err = mproc_agent_run_with(&arguments);
-    if (err)
-        fprintf(stderr, "%s: %s\n", program, error.message[0] ? error.message : mproc_strerror(err));
-    exit(err ? 1 : 0);
+    if (workers && !agent_read_workers(workers, &arguments.workers)) {
+        fprintf(stderr, "%s: MPROC_AGENT_WORKERS is '%s', and needs a number from 1 to %d\n", program, workers,
+                MPROC_WORKERS_MAX);
+        exit(2);
+    }
+    agent_serve(program, &arguments);
 }
 
 void init_serve_if_not_first(const char *program)

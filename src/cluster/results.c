@@ -123,7 +123,7 @@ static void land_with(struct cluster *cluster, struct flight *flight, struct rea
                       const struct result_head *head)
 {
     int64_t now = os_now();
-    cluster->batch_took = head->took;
+    cluster->batch_took = cluster->paces[flight->job->index].took = head->took;
     struct arrival arrival = { now - head->took, cluster_slot_of(cluster, head->machine) };
     struct job *job = flight->job;
     uint32_t unsuccessful = 0;

@@ -1,6 +1,6 @@
 /* The pools that an agent serves. SPDX-License-Identifier: MIT */
 #include "cluster/agent.h"
-#include "os/process.h"
+#include "os/thread.h"
 #include "process/registry.h"
 
 #include <errno.h>
@@ -105,16 +105,26 @@ struct closing {
     struct closing *next;
     pthread_t thread;
     mproc_pool *local;
-    bool has_work; /* that nobody needs any more */
+    struct agent_batch *batches; /* that nobody needs any more. The pool calls back for them until it is closed */
     _Atomic bool is_done;
 };
 
+static void free_batches(struct agent_batch *batches)
+{
+    while (batches) {
+        struct agent_batch *batch = batches;
+        batches = batch->next;
+        agent_free_batch(batch);
+    }
+}
+
 static void close_local(struct closing *closing)
 {
-    if (closing->has_work)
+    if (closing->batches)
         mproc_pool_terminate(closing->local);
     else
         mproc_pool_close(closing->local);
+    free_batches(closing->batches);
     atomic_store(&closing->is_done, true);
 }
 
@@ -143,16 +153,12 @@ void agent_wait_for_closings(struct agent *agent)
     reap_closings(agent, true);
 }
 
-static void begin_closing(struct agent *agent, mproc_pool *local, bool has_work)
+static void begin_closing(struct agent *agent, mproc_pool *local, struct agent_batch *batches)
 {
-    struct closing *closing = calloc(1, sizeof *closing), here = { .local = local, .has_work = has_work };
-    sigset_t mask;
+    struct closing *closing = calloc(1, sizeof *closing), here = { .local = local, .batches = batches };
     if (closing) {
         *closing = here;
-        os_signals_block(&mask);
-        bool is_begun = pthread_create(&closing->thread, NULL, close_in_thread, closing) == 0;
-        os_signals_restore(&mask);
-        if (is_begun) {
+        if (os_thread_start(&closing->thread, close_in_thread, closing) == 0) {
             closing->next = agent->closings;
             agent->closings = closing;
             return;
@@ -169,15 +175,12 @@ void agent_end_session(struct agent *agent, struct session *session)
         link = &(*link)->next;
     *link = session->next;
     reap_closings(agent, false);
-    bool has_work = session->batches != NULL;
-    while (session->batches) {
-        struct agent_batch *batch = session->batches;
-        session->batches = batch->next;
+    for (const struct agent_batch *batch = session->batches; batch; batch = batch->next)
         agent->batches--;
-        agent_free_batch(batch);
-    }
     if (session->local)
-        begin_closing(agent, session->local, has_work);
+        begin_closing(agent, session->local, session->batches);
+    else
+        free_batches(session->batches);
     free(session);
 }
 

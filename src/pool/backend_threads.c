@@ -1,6 +1,7 @@
 /* Workers that are threads of the caller. SPDX-License-Identifier: MIT */
 #include "os/clock.h"
 #include "os/process.h"
+#include "os/thread.h"
 #include "os/usage.h"
 #include "pool/board.h"
 #include "pool/job.h"
@@ -114,10 +115,7 @@ static int start_thread(struct pool *pool, unsigned slot)
         worker_slot_format(&pool->shared->slots[slot]);
     worker_slots_raise(pool->shared, slot + 1);
     worker_slot_begin(&pool->shared->slots[slot], (uint32_t)getpid());
-    sigset_t mask;
-    os_signals_block(&mask); /* signals are for the program's own threads */
-    int err = pthread_create(&seat->thread, NULL, run_thread, start);
-    os_signals_restore(&mask);
+    int err = os_thread_start(&seat->thread, run_thread, start);
     if (err) {
         atomic_store(&pool->shared->slots[slot].pid, 0);
         free(start);
