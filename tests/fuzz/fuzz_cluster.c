@@ -6,6 +6,7 @@
  */
 #include "address.h"
 #include "cluster/messages.h"
+#include "expect.h"
 #include "redis.h"
 
 #include <mproc/error.h>
@@ -16,14 +17,6 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define EXPECT(condition)                                                                                              \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                            \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static volatile unsigned sum;
 

@@ -4,6 +4,7 @@
  * An input: how many bytes say what to do (they are used again and again), those bytes, and then what comes over the
  * stream. The first of them says which kind of stream it is, and how much goes on after the input.
  */
+#include "expect.h"
 #include "os/sanitizer.h"
 
 #include <errno.h>
@@ -23,14 +24,6 @@
 enum { LARGE = 8192 }; /* from here on pieces are large, too, so that one input does not take long */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define EXPECT(condition)                                                                                              \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                            \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 /* ---- what is to happen */
 
