@@ -29,6 +29,12 @@ void *heap_allocate(size_t size, bool present)
     return region_unit_address(region, first);
 }
 
+void *heap_allocate_small(size_t size, size_t alignment)
+{
+    bool zeroed;
+    return block_allocate(size, alignment, true, &zeroed);
+}
+
 void heap_free(void *address)
 {
     struct region *region = region_existing();

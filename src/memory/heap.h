@@ -13,7 +13,12 @@
  * process of the family. */
 void *heap_allocate(size_t size, bool present);
 
-/* Frees a block, in any process of the family. NULL is accepted. */
+/* Allocates a small block, of at most SPAN_SMALL_MOST bytes (memory/span.h), which belongs to the calling process too.
+ * `alignment` is a power of 2. NULL where there is no memory. */
+void *heap_allocate_small(size_t size, size_t alignment);
+
+/* Frees a block that one of these two has allocated, in any process of the family: in debug mode other blocks are
+ * dressed (memory/debug.h), and mproc_free takes only those. NULL is accepted. */
 void heap_free(void *block);
 
 /* True if size bytes from address on lie within the heap. */

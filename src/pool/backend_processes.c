@@ -1,7 +1,7 @@
 /* Workers that are processes, under a supervisor. SPDX-License-Identifier: MIT */
 #include "memory/heap.h"
 #include "memory/member.h"
-#include "memory/publish.h"
+#include "memory/span.h"
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/process.h"
@@ -16,15 +16,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <mproc/error.h>
-#include <mproc/memory.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <unistd.h>
 
 #define CLOSE_PATIENCE INT64_C(5000000000)
-
-/* A block of at most this size is one of the heap's small ones. */
-enum { SMALL_BLOCK = 32768 };
 
 /* While more workers are wanted than there are, one is started each time. */
 #define GROWTH_INTERVAL INT64_C(1000000)
@@ -275,12 +271,7 @@ static void look(struct pool *pool)
 
 static void *allocate(size_t size)
 {
-    return size <= SMALL_BLOCK ? memory_allocate_owned(CACHE_LINE_PAIR, size) : heap_allocate(size, true);
-}
-
-static void release(void *block)
-{
-    mproc_free(block);
+    return size <= SPAN_SMALL_MOST ? heap_allocate_small(size, CACHE_LINE_PAIR) : heap_allocate(size, true);
 }
 
 const struct backend backend_processes = {
@@ -293,5 +284,5 @@ const struct backend backend_processes = {
     .workers_gone = workers_gone,
     .look = look,
     .allocate = allocate,
-    .free = release,
+    .free = heap_free,
 };

@@ -548,7 +548,8 @@ static void wrong_use_has_an_error(void **state)
     assert_int_equal(mproc_queue_size(NULL), 0);
     assert_int_equal(mproc_queue_free(NULL), 0);
     assert_int_equal(mproc_queue_free(queue), 0);
-    uint64_t *nothing = mproc_calloc(1, 4096);
+    uint64_t *nothing = mproc_aligned_alloc(4096, 4096); /* as a queue would be */
+    memset(nothing, 0, 4096);
     assert_int_equal(mproc_queue_put((mproc_queue *)(void *)nothing, &byte, 1, 0), MPROC_E_NOT_INITIALISED);
     assert_int_equal(mproc_queue_free((mproc_queue *)(void *)nothing), MPROC_E_NOT_INITIALISED);
     assert_int_equal(mproc_free(nothing), 0);
