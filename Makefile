@@ -39,7 +39,7 @@ test:
 crash:
 	@scripts/install-dependencies.sh build test
 	@scripts/build.sh release
-	for test in shared_memory_steps heap_steps sync_steps map_steps pool_steps process_steps queue_steps; do \
+	for test in shared_memory_steps heap_steps sync_steps map_steps pool_steps process_steps queue_steps roles_steps; do \
 	  MPROC_CRASH_ALL=1 HARNESS_VERBOSE=1 LD_BIND_NOW=1 \
 	    GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000 \
 	    build/release/tests/test_$$test || exit 1; \

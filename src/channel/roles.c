@@ -35,12 +35,17 @@ static struct holder *next_own(struct holders_walk *walk, member_id process)
     return NULL;
 }
 
+/* One that is reserved may be adopted just now, by a process that does not enter: it is theirs who change `id` first,
+ * here to what is nobody's. */
 static void forget_dead(mproc_queue *queue)
 {
     struct holders_walk walk = { &queue->roles, NULL, 0 };
-    for (struct holder *holder; (holder = holders_next(&walk));)
-        if (atomic_load(&holder->count) && !member_process_is_alive(atomic_load(&holder->id)))
+    for (struct holder *holder; (holder = holders_next(&walk));) {
+        uint64_t id = atomic_load(&holder->id);
+        if (atomic_load(&holder->count) && !member_process_is_alive(id) &&
+            atomic_compare_exchange_strong(&holder->id, &id, 0))
             atomic_store(&holder->count, 0);
+    }
 }
 
 /* Inside. */
@@ -94,11 +99,26 @@ int roles_detach(mproc_queue *queue, struct member *self, unsigned roles)
     return 0;
 }
 
+/* Looks again if the process that was looked at is not the holder any more: another one may have adopted the role
+ * before that one ended. */
+static bool is_held(struct holder *holder, unsigned role)
+{
+    uint64_t id;
+    do {
+        id = atomic_load(&holder->id);
+        if (!(atomic_load(&holder->count) & role))
+            return false;
+        if (member_process_is_alive(id))
+            return true;
+    } while (atomic_load(&holder->id) != id);
+    return false;
+}
+
 bool roles_alive(mproc_queue *queue, unsigned role)
 {
     struct holders_walk walk = { &queue->roles, NULL, 0 };
     for (struct holder *holder; (holder = holders_next(&walk));)
-        if ((atomic_load(&holder->count) & role) && member_process_is_alive(atomic_load(&holder->id)))
+        if (is_held(holder, role))
             return true;
     return false;
 }
