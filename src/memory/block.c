@@ -105,15 +105,21 @@ void *block_allocate(size_t size, size_t alignment, bool owned, bool *zeroed)
     return block;
 }
 
+/* A large block's word changes only if somebody else publishes or frees it. */
+void block_publish(struct region *region, const struct block *block)
+{
+    uint64_t word = block->word;
+    if (block->small)
+        span_publish(&block->place);
+    else if (word & UNIT_OWNED)
+        atomic_compare_exchange_strong(&region->table[block->unit], &word, word & ~UNIT_OWNED);
+}
+
 int publish_block(struct region *region, const void *address)
 {
     struct block block;
     if (!block_find(region, region->geometry.debug ? debug_block(address) : address, &block))
         return MPROC_E_NOT_ALLOCATED;
-    if (block.small)
-        span_publish(&block.place);
-    while (!block.small && unit_state(block.word) == UNIT_BLOCK && (block.word & UNIT_OWNED))
-        if (atomic_compare_exchange_weak(&region->table[block.unit], &block.word, block.word & ~UNIT_OWNED))
-            break;
+    block_publish(region, &block);
     return 0;
 }

@@ -46,6 +46,7 @@ static bool take(struct member *member)
     enum os_life_state state = os_life_state(&member->life);
     if (state == OS_LIFE_ALIVE || !is_settled(member) || os_life_begin(&member->life, state) != 0)
         return false;
+    atomic_store(&member->settling, 0);
     if (is_settled(member))
         return true;
     os_life_end(&member->life);

@@ -44,6 +44,7 @@ struct member {
     _Atomic uint64_t round;        /* sync/barrier.c: how the round ended that the thread waits for */
     _Atomic uintptr_t publishing;  /* a block that is about to be published, with the last 4 bits of `use` ... */
     _Atomic(void *) publishing_at; /* ... by a store of its address there; see mproc_publish */
+    _Atomic uint64_t settling;     /* the ended thread whose publishing this one settles; 0: none. See memory/sweep.c */
     /* Used by this thread alone. */
     member_id id;
     member_id process_id;

@@ -6,6 +6,7 @@
  */
 #include "memory/sweep.h"
 
+#include "memory/block.h"
 #include "memory/member.h"
 #include "memory/publish.h"
 #include "memory/units.h"
@@ -64,18 +65,49 @@ static bool judge(struct region *region, uint32_t end)
     return any;
 }
 
-void sweep_publishing(struct region *region, member_id ended)
+/* Several may settle the same at once. One of them goes on, and the block is freed and its memory allocated anew, while
+ * another one is about to publish it: that one must not publish somebody else's block, nor write where there is no span
+ * any more. It does not, as the word of a large block that it has read names the ended process, and the span of a small
+ * one is the ended thread's: neither has another meaning before the sweep, which waits; see leave_to_settlers. */
+static void settle(struct region *region, member_id ended)
 {
     struct member *member = member_at(member_place(ended));
     uint64_t use = ended >> MEMBER_USE_SHIFT;
     uintptr_t publishing = atomic_load(&member->publishing);
-    if (publishing == 0 || (publishing & 15) != (use & 15))
+    if (publishing == 0 || (publishing & 15) != (use & 15) || atomic_load(&member->use) != use)
         return;
-    void *block = (void *)(publishing & ~(uintptr_t)15);
+    void *address = (void *)(publishing & ~(uintptr_t)15);
     _Atomic(void *) *at = atomic_load(&member->publishing_at);
-    if (at && atomic_load(at) == block && atomic_load(&member->publishing) == publishing)
-        publish_block(region, block);
+    struct block block;
+    bool found = memory_find_block(address, &block); /* before it is seen that this is still to be done */
+    if (found && at && atomic_load(at) == address && atomic_load(&member->publishing) == publishing)
+        block_publish(region, &block);
     atomic_compare_exchange_strong(&member->publishing, &publishing, 0);
+}
+
+void sweep_publishing(struct region *region, member_id ended)
+{
+    struct member *self = member_current();
+    atomic_store(&self->settling, ended);
+    settle(region, ended);
+    atomic_store(&self->settling, 0);
+}
+
+/* Processes with threads that somebody is settling are left to the next sweep. Who begins to settle after this finds
+ * that the sweeper has. */
+static void leave_to_settlers(struct region *region)
+{
+    uint32_t end = atomic_load(&region->members_used);
+    struct member *members = region->geometry.members;
+    for (uint32_t settler = 1; settler < end; settler++) {
+        member_id ended = atomic_load(&members[settler].settling);
+        if (ended == 0 || os_life_state(&members[settler].life) != OS_LIFE_ALIVE)
+            continue;
+        uint32_t process = atomic_load(&members[member_place(ended)].process);
+        for (uint32_t place = 1; place < end; place++)
+            if (atomic_load(&members[place].process) == process)
+                atomic_store(&members[place].verdict, LIVES);
+    }
 }
 
 static bool replace(struct region *region, uint32_t unit, uint64_t word, uint64_t by)
@@ -155,8 +187,9 @@ void sweep_dead(struct region *region, struct member *self)
         for (uint32_t place = 1; place < end; place++) {
             struct member *member = &region->geometry.members[place];
             if (atomic_load(&member->verdict) != LIVES)
-                sweep_publishing(region, member_make_id(place, atomic_load(&member->judged)));
+                settle(region, member_make_id(place, atomic_load(&member->judged)));
         }
+        leave_to_settlers(region);
         uint32_t used = atomic_load(&region->used_end);
         for (uint32_t unit = region->geometry.first_unit; unit < used;)
             unit += sweep_unit(region, unit, member_place(self->id));

@@ -24,6 +24,8 @@ struct world {
     mproc_lock lock;
     char *small, *large, *where;
     struct mproc_bytes result, large_result;
+    member_id dead;
+    _Atomic int survived;
 };
 
 static struct world *world;
@@ -273,6 +275,92 @@ static void check_published(bool whole)
     check_heap(0);
 }
 
+/* ---- settling what a dead one was publishing */
+
+/* The survivor is one of several who find that it is dead. It dies when the victim has joined, so that nobody has
+ * settled it before. */
+static void have_one_die_publishing(size_t size)
+{
+    join_heap();
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *block = mproc_alloc_owned(size);
+        struct member *self = member_self();
+        world->dead = self->id;
+        atomic_store(&self->publishing_at, (_Atomic(void *) *)(void *)&world->where);
+        atomic_store(&self->publishing, (uintptr_t)block | (atomic_load(&self->use) & 15));
+        world->where = block;
+        raise(SIGKILL);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+static void have_one_die_publishing_small(void)
+{
+    have_one_die_publishing(3000);
+}
+
+static void have_one_die_publishing_large(void)
+{
+    have_one_die_publishing(LARGE);
+}
+
+static int settle(void)
+{
+    sweep_publishing(region_existing(), world->dead);
+    atomic_store(&world->survived, 1);
+    return 0;
+}
+
+static void clear_settling(void)
+{
+    world->where = NULL;
+    atomic_store(&world->survived, 0);
+}
+
+/* As one would who has settled it too. */
+static void take_and_allocate(size_t size)
+{
+    sweep_publishing(region_existing(), world->dead);
+    char *block = world->where;
+    world->where = NULL;
+    mproc_free(block);
+    sweep_dead(region_existing(), member_self());
+    mproc_alloc_owned(size);
+}
+
+static void take_and_allocate_small(void)
+{
+    take_and_allocate(3000);
+}
+
+static void take_and_allocate_large(void)
+{
+    take_and_allocate(LARGE);
+}
+
+static void settle_alone(void)
+{
+    settle();
+}
+
+/* The next one who looks settles it. */
+static void check_is_published(bool whole)
+{
+    (void)whole;
+    in_use();
+    assert_int_equal(mproc_free(world->where), 0);
+    check_heap(0);
+}
+
+static void check_settled(bool whole)
+{
+    (void)whole;
+    for (int i = 0; i < STEPS_LIMIT && !atomic_load(&world->survived); i++)
+        harness_sleep_ms(1);
+    check_heap(0);
+}
+
 /* ---- sweeping */
 
 static void join_and_leave_rubbish(void)
@@ -360,6 +448,11 @@ static void every_operation_on_the_heap(void **state)
           .operation = publish,
           .survive = take_published,
           .check = check_published },
+        { .name = "settle what a dead one published",
+          .prepare = clear_settling,
+          .ready = have_one_die_publishing_small,
+          .operation = settle_alone,
+          .check = check_is_published },
         { .name = "sweep", .ready = join_and_leave_rubbish, .operation = sweep, .check = check_nothing_left },
         { .name = "trim", .ready = join_heap, .operation = fill_and_trim, .check = check_nothing_left },
     };
@@ -414,10 +507,33 @@ static void operations_beside_one_that_stands_still(void **state)
     end();
 }
 
+/* The block may be freed, and its memory allocated anew, while one who settles stands still. */
+static void who_settles_publishes_no_other_block(void **state)
+{
+    (void)state;
+    const struct steps small = { .name = "allocate where one who settles publishes",
+                                 .prepare = clear_settling,
+                                 .ready = join_heap,
+                                 .operation = take_and_allocate_small,
+                                 .survive = settle,
+                                 .check = check_settled };
+    struct steps large = small;
+    large.name = "allocate where one who settles publishes, large";
+    large.operation = take_and_allocate_large;
+    stepper_pass_over((void (*)(void))sweep_dead); /* the victim's, which is long */
+    begin();
+    long points = steps_run_to_the_end_beside(&small, have_one_die_publishing_small, stepper_stride(5)) +
+                  steps_run_to_the_end_beside(&large, have_one_die_publishing_large, stepper_stride(5));
+    printf("points: %ld\n", points);
+    assert_true(points > 20);
+    end();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_operation_on_the_heap),
     cmocka_unit_test(the_first_allocation_of_a_process),
     cmocka_unit_test(operations_beside_one_that_stands_still),
+    cmocka_unit_test(who_settles_publishes_no_other_block),
 };
 
 HARNESS_MAIN_SECONDS(tests, getenv("MPROC_CRASH_ALL") ? 7200 : 600)
