@@ -117,12 +117,14 @@ static bool was_running(const struct pool_shared *shared, uint32_t index, uint32
     return false;
 }
 
-/* A call whose items have all ended had only not been told so. */
-static void end_call(struct pool *pool, struct job *job)
+/* A call whose items have all ended had only not been told so. Unless the workers are known to be gone, one may be
+ * writing a result. */
+static void end_call(struct pool *pool, struct job *job, bool gone)
 {
     for (uint32_t item = 0; item < job->n; item++)
         if (job_item_is_pending(job, item)) {
-            item_drop_result(job, item);
+            if (gone)
+                item_drop_result(job, item);
             job_end_item(job, item, was_running(pool->shared, job->index, item) ? MPROC_LOST : MPROC_CANCELLED);
             job->failure = pool_reason(pool);
         }
@@ -138,7 +140,7 @@ void pool_end_calls(struct pool *pool)
             struct job *job = pool->shared->jobs[word * 64 + (unsigned)__builtin_ctzll(active)];
             if (job_is_over(job))
                 continue;
-            end_call(pool, job);
+            end_call(pool, job, gone);
             board_announce(pool->shared, job);
         }
     pthread_mutex_unlock(&pool->lock);
