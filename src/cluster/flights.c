@@ -271,7 +271,7 @@ static uint32_t next_items(const struct cluster *cluster, const struct job *job,
     uint32_t most = batch_items(job, pace);
     if (job->chunk || most == 1)
         return most;
-    uint64_t fair = job_count_waiting(job) / (2 * cluster->workers) + 1;
+    uint64_t fair = job_count_waiting(job) / (2 * (uint64_t)cluster->workers) + 1;
     fair = fair > pace->least ? fair : pace->least;
     return fair < most ? (uint32_t)fair : most;
 }
