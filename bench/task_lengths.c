@@ -1,6 +1,7 @@
 /* Tasks that take time: of equal length, 1 us to 1 ms, and uneven ones. What is left of two CPUs, in shares of what
  * they could do. SPDX-License-Identifier: MIT */
 #include "bench.h"
+#include "iteration.h"
 
 #include "pools/blind_pool.h"
 #include "tasks.h"
@@ -58,21 +59,6 @@ static double run_blind(void *unused)
     blind_pool_map(blind, blind_spin, map.blind_in, sizeof *map.blind_in, map.blind_out, sizeof *map.blind_out, map.n,
                    BLIND_ADAPT);
     return check(start, map.blind_out);
-}
-
-/* The least of many, as whatever disturbs makes it longer. */
-static double time_an_iteration(void)
-{
-    const uint32_t iterations = 1000000;
-    double least = 1;
-    uint64_t result = 0;
-    for (int i = 0; i < 20; i++) {
-        double start = bench_now();
-        spin(&iterations, &result);
-        double took = bench_now() - start;
-        least = took < least ? took : least;
-    }
-    return least / iterations;
 }
 
 /* Lays out n tasks. Returns the seconds that two CPUs need at least. */

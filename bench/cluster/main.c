@@ -2,6 +2,7 @@
  * in maps of tasks of 0 to 10 ms, with small and with large inputs; and the round trip of one task.
  * SPDX-License-Identifier: MIT */
 #include "../bench.h"
+#include "../iteration.h"
 #include "../pools/mpi_farm.h"
 #include "../pools/redis_farm.h"
 #include "../tasks.h"
@@ -21,21 +22,6 @@ static const unsigned trips = 500;
 static const struct redis_contestants *redis;
 static bool has_mpi;
 static double seconds_an_iteration;
-
-/* The least of many, as whatever disturbs makes it longer. */
-static double time_an_iteration(void)
-{
-    const uint32_t iterations = 1000000;
-    double least = 1;
-    uint64_t result;
-    for (int i = 0; i < 20; i++) {
-        double start = bench_now();
-        task_spin(&iterations, &result);
-        double took = bench_now() - start;
-        least = took < least ? took : least;
-    }
-    return least / iterations;
-}
 
 /* The shapes are the bare farms', and the fastest of those that were tried. On Redis: entries of 1 to 4,096 tasks, 1 to
  * 8 entries at a time, 2 to 64 on their way. On Open MPI: messages of 1 to 16,384 tasks, 2 to 16 on their way to a

@@ -291,30 +291,25 @@ static int why_it_ended(struct link *link)
     return err == MPROC_E_SERVER_REFUSES ? err : -ECONNRESET;
 }
 
-int link_write(struct link *link, const char *data, size_t size, int64_t deadline)
+static int write_tls(struct link *link, const char *data, size_t size, int64_t deadline)
 {
     while (size > 0) {
-        int err = 0;
-        ssize_t count = 0;
-        if (link->tls) {
-            count = SSL_write(link->tls, data, size < 1 << 30 ? (int)size : 1 << 30);
-            if (count <= 0)
-                err = wait_for_tls(link, (int)count, deadline);
-            if (err == -ECONNRESET)
-                err = why_it_ended(link);
-        } else {
-            count = send(link->fd, data, size, MSG_NOSIGNAL);
-            if (count < 0)
-                err = errno == EAGAIN ? wait_for(link, POLLOUT, deadline) : errno == EINTR ? 0 : -errno;
-        }
+        int count = SSL_write(link->tls, data, size < 1 << 30 ? (int)size : 1 << 30);
+        int err = count > 0 ? 0 : wait_for_tls(link, count, deadline);
         if (err)
-            return err;
+            return err == -ECONNRESET ? why_it_ended(link) : err;
         if (count > 0) {
             data += count;
             size -= (size_t)count;
         }
     }
     return 0;
+}
+
+int link_write(struct link *link, const char *data, size_t size, int64_t deadline)
+{
+    struct iovec whole = { (void *)(uintptr_t)data, size };
+    return link->tls ? write_tls(link, data, size, deadline) : link_write_pieces(link, &whole, 1, deadline);
 }
 
 int link_write_pieces(struct link *link, struct iovec *pieces, int count, int64_t deadline)

@@ -155,6 +155,9 @@ int64_t redis_pool_milliseconds(const struct redis *redis);
 /* A command that runs a script with keys; values are added afterwards. */
 void command_begin_script(struct command *command, const char *script, int keys);
 
+/* Which batch an entry of a stream of tasks is, or a row of XPENDING, which has four elements. False if it is none. */
+bool redis_read_id(const redisReply *entry, size_t elements, uint64_t *number, unsigned *times);
+
 /* The value of a stream entry's field; NULL if it has none. */
 const redisReply *redis_field(const redisReply *fields, const char *name);
 

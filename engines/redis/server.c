@@ -2,6 +2,7 @@
 #include "redis.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <mproc/error.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -64,6 +65,13 @@ void command_begin_script(struct command *command, const char *script, int keys)
     command_begin(command, "EVAL");
     command_add(command, script);
     command_add_number(command, keys);
+}
+
+bool redis_read_id(const redisReply *entry, size_t elements, uint64_t *number, unsigned *times)
+{
+    return entry->type == REDIS_REPLY_ARRAY && entry->elements == elements &&
+           entry->element[0]->type == REDIS_REPLY_STRING &&
+           sscanf(entry->element[0]->str, "%" SCNu64 "-%u", number, times) == 2;
 }
 
 const redisReply *redis_field(const redisReply *fields, const char *name)

@@ -119,12 +119,11 @@ static const char tend_script[] = "if redis.call('EXISTS',KEYS[2])==0 then redis
 
 static int end_if_lost(struct redis *redis, const redisReply *entry)
 {
-    unsigned long long number;
+    uint64_t number;
     unsigned times;
     int64_t there = 0;
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 4 || entry->element[0]->type != REDIS_REPLY_STRING ||
-        entry->element[1]->type != REDIS_REPLY_STRING ||
-        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || entry->element[3]->integer < times)
+    if (!redis_read_id(entry, 4, &number, &times) || entry->element[1]->type != REDIS_REPLY_STRING ||
+        entry->element[3]->integer < times)
         return 0;
     int err =
         redis_find_agent(redis, entry->element[1]->str, &there); /* by its own lease, which need not be the pool's */

@@ -33,10 +33,9 @@ void redis_let_go(struct redis *redis, struct held *held)
 static int take_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
                       const struct mproc_engine_tasks *tasks, void *context)
 {
-    unsigned long long number;
+    uint64_t number;
     unsigned times;
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
-        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2)
+    if (!redis_read_id(entry, 2, &number, &times))
         return 0;
     if (redis_find_held(redis, pool->id, number))
         return 0; /* its lease had run out, but nobody else had noticed */
@@ -51,7 +50,7 @@ static int take_entry(struct redis *redis, struct pool *pool, const redisReply *
     size_t size = data ? data->len : 0;
     unsigned count = parts ? (unsigned)strtoul(parts->str, NULL, 10) : 0;
     if (parts) {
-        snprintf(name, sizeof name, "t%llu", number);
+        snprintf(name, sizeof name, "t%llu", (unsigned long long)number);
         int err = redis_fetch_parts(redis, pool, name, count, &whole, &size);
         if (err == -ENOENT)
             return redis_complete_as_lost(redis, pool, number, times);
@@ -105,22 +104,30 @@ static int count_deliveries(struct redis *redis, const struct pool *pool, const 
     return 0;
 }
 
-static int take_over_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
-                           const struct mproc_engine_tasks *tasks, void *context)
+/* One that was delivered so often, this time included. */
+static int take_delivered(struct redis *redis, struct pool *pool, const redisReply *entry, int64_t deliveries,
+                          const struct mproc_engine_tasks *tasks, void *context)
 {
-    unsigned long long number;
+    uint64_t number;
     unsigned times;
-    int64_t deliveries = 0;
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING ||
-        sscanf(entry->element[0]->str, "%llu-%u", &number, &times) != 2 || redis_find_held(redis, pool->id, number))
+    if (!redis_read_id(entry, 2, &number, &times) || redis_find_held(redis, pool->id, number))
         return 0;
-    int err = count_deliveries(redis, pool, entry->element[0]->str, &deliveries);
-    if (err)
-        return err;
     if (deliveries > times)
         return redis_complete_as_lost(redis, pool, number, times);
     snprintf(pool->cancels_before, sizeof pool->cancels_before, "0"); /* it may be cancelled already */
     return take_entry(redis, pool, entry, tasks, context);
+}
+
+static int take_over_entry(struct redis *redis, struct pool *pool, const redisReply *entry,
+                           const struct mproc_engine_tasks *tasks, void *context)
+{
+    uint64_t number;
+    unsigned times;
+    int64_t deliveries = 0;
+    if (!redis_read_id(entry, 2, &number, &times))
+        return 0;
+    int err = count_deliveries(redis, pool, entry->element[0]->str, &deliveries);
+    return err ? err : take_delivered(redis, pool, entry, deliveries, tasks, context);
 }
 
 static int take_over(struct redis *redis, struct pool *pool, unsigned most, const struct mproc_engine_tasks *tasks,
@@ -174,7 +181,8 @@ static const char own_script[] = "if #redis.call('XPENDING',KEYS[1],'agents',ARG
                                  "redis.call('XCLAIM',KEYS[1],'agents',ARGV[1],0,ARGV[2],'JUSTID') "
                                  "return redis.call('XRANGE',KEYS[1],ARGV[2],ARGV[2])";
 
-static int take_own_entry(struct redis *redis, struct pool *pool, const char *id,
+/* `row`: of XPENDING. */
+static int take_own_entry(struct redis *redis, struct pool *pool, const redisReply *row,
                           const struct mproc_engine_tasks *tasks, void *context)
 {
     struct command command;
@@ -182,20 +190,14 @@ static int take_own_entry(struct redis *redis, struct pool *pool, const char *id
     command_begin_script(&command, own_script, 1);
     command_add(&command, pool->keys[KEY_TASKS]);
     command_add(&command, redis->consumer);
-    command_add(&command, id);
+    command_add(&command, row->element[0]->str);
     int err = redis_call(redis, &command, &reply);
     if (err)
         return err;
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1)
-        err = take_over_entry(redis, pool, reply->element[0], tasks, context);
+        err = take_delivered(redis, pool, reply->element[0], row->element[3]->integer, tasks, context);
     freeReplyObject(reply);
     return err;
-}
-
-static bool is_held(struct redis *redis, const struct pool *pool, const char *id)
-{
-    unsigned long long number;
-    return sscanf(id, "%llu", &number) != 1 || redis_find_held(redis, pool->id, number);
 }
 
 /* Those that it holds are among them. */
@@ -215,10 +217,10 @@ static int take_own_of(struct redis *redis, struct pool *pool, unsigned most, co
     if (err)
         return err;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && !err; i++) {
-        const redisReply *entry = reply->element[i];
-        if (entry->type == REDIS_REPLY_ARRAY && entry->elements == 4 && entry->element[0]->type == REDIS_REPLY_STRING &&
-            !is_held(redis, pool, entry->element[0]->str))
-            err = take_own_entry(redis, pool, entry->element[0]->str, tasks, context);
+        uint64_t number;
+        unsigned times;
+        if (redis_read_id(reply->element[i], 4, &number, &times) && !redis_find_held(redis, pool->id, number))
+            err = take_own_entry(redis, pool, reply->element[i], tasks, context);
     }
     freeReplyObject(reply);
     return err;

@@ -265,15 +265,15 @@ static uint32_t batch_items(const struct job *job, const struct pace *pace)
     return pace->want < fits ? pace->want : (uint32_t)fits;
 }
 
-/* The tail is split finely, so that no machine is left with a long batch when the others have run out. */
+/* Of the tail, no fewer than their way is worth. */
 static uint32_t next_items(const struct cluster *cluster, const struct job *job, const struct pace *pace)
 {
     uint32_t most = batch_items(job, pace);
     if (job->chunk || most == 1)
         return most;
-    uint64_t fair = job_count_waiting(job) / (2 * (uint64_t)cluster->workers) + 1;
+    uint32_t fair = job_fair_share((uint32_t)job_count_waiting(job), cluster->workers);
     fair = fair > pace->least ? fair : pace->least;
-    return fair < most ? (uint32_t)fair : most;
+    return fair < most ? fair : most;
 }
 
 static bool fly(struct cluster *cluster, struct job *job, uint32_t first, uint32_t count)

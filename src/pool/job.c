@@ -77,13 +77,6 @@ bool job_has_waiting(const struct job *job)
 
 /* ---- taking items */
 
-/* The tail is split finely, so that no worker is left with a long claim when the others have run out. */
-static uint32_t share(struct range left, uint32_t most, unsigned workers)
-{
-    uint32_t fair = (left.end - left.next) / (2 * workers) + 1;
-    return most < fair ? most : fair;
-}
-
 static bool claim_from(struct job *job, _Atomic uint64_t *source, struct worker_slot *worker, unsigned workers,
                        uint32_t most, struct claim *claim)
 {
@@ -92,7 +85,8 @@ static bool claim_from(struct job *job, _Atomic uint64_t *source, struct worker_
         struct range left = range_unpack(seen);
         if (left.next >= left.end)
             return false;
-        uint32_t count = job->chunk || workers == 0 ? most : share(left, most, workers);
+        uint32_t fair = job->chunk || workers == 0 ? most : job_fair_share(left.end - left.next, workers);
+        uint32_t count = most < fair ? most : fair;
         if (count > left.end - left.next)
             count = left.end - left.next;
         *claim = (struct claim) { left.next, count, job->index, CLAIM_INTENT };

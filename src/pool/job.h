@@ -19,6 +19,12 @@ _Atomic uint64_t *job_source(struct job *job, unsigned index);
 /* Puts all items where they wait. Before the job is active. */
 void job_fill_sources(struct job *job);
 
+/* The tail is split finely, so that no worker is left with a long claim when the others have run out. */
+static inline uint32_t job_fair_share(uint32_t left, unsigned workers)
+{
+    return left / (2 * workers) + 1;
+}
+
 /* Takes at least one and at most `most` items from the job's sources for a worker, whose slot's number is `index`;
  * fewer when little is left, so that the others get some too. `workers`: how many there are about;
  * 0: `most` is a fair share already. Returns false if there are none to take. Lock-free. */

@@ -70,6 +70,25 @@ make_hosts() {
     done
 }
 
+# make_all COMMAND...: what there has to be, the folder and the hosts. What is left is removed at the end.
+make_all() {
+    [ "$(id -u)" = 0 ] || skip "only root can make hosts"
+    for command in ip "$@"; do
+        command -v "$command" >/dev/null || skip "there is no $command"
+    done
+    trap remove_all EXIT
+    trap 'exit 1' INT TERM HUP
+    work=$(mktemp -d)
+    make_hosts 2>"$work/hosts.txt" || skip "no network namespaces: $(head -n 1 "$work/hosts.txt")"
+}
+
+run_scenes() {
+    for number in $scenes; do
+        "scene_$number"
+    done
+    echo ok
+}
+
 cut_off() {
     ip -n "$name-bridge" link set "to_$1" down
 }

@@ -244,17 +244,7 @@ scene_5() {
 
 # ---- all of it
 
-[ "$(id -u)" = 0 ] || skip "only root can make hosts"
-for command in ip redis-server redis-cli; do
-    command -v $command >/dev/null || skip "there is no $command"
-done
-trap remove_all EXIT
-trap 'exit 1' INT TERM HUP
-work=$(mktemp -d)
+make_all redis-server redis-cli
 mkdir "$work/broker"
-make_hosts 2>"$work/hosts.txt" || skip "no network namespaces: $(head -n 1 "$work/hosts.txt")"
 start_broker
-for number in $scenes; do
-    "scene_$number"
-done
-echo ok
+run_scenes

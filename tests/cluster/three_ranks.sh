@@ -214,16 +214,6 @@ scene_5() {
 
 # ---- all of it
 
-[ "$(id -u)" = 0 ] || skip "only root can make hosts"
-for command in ip unshare mpirun; do
-    command -v $command >/dev/null || skip "there is no $command"
-done
-trap remove_all EXIT
-trap 'exit 1' INT TERM HUP
-work=$(mktemp -d)
-make_hosts 2>"$work/hosts.txt" || skip "no network namespaces: $(head -n 1 "$work/hosts.txt")"
+make_all unshare mpirun
 write_launcher
-for number in $scenes; do
-    "scene_$number"
-done
-echo ok
+run_scenes
